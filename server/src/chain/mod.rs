@@ -1,0 +1,190 @@
+//! How a chain is read and written. Backends are stateless: they return facts anchored to block
+//! hashes and may be asked again at any time. Scanning, reorgs, confirmations and retries are
+//! written once, in `worker`; nothing here knows an invoice or a database row.
+
+pub mod bitcoin;
+pub mod sandbox;
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use crate::domain::asset::{Asset, Network};
+use crate::domain::time::Micros;
+
+/// A block's identity and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRef {
+    /// Distance from the genesis block.
+    pub height: u64,
+    /// The block's hash, lower-case hex as the chain's own tools print it.
+    pub hash: String,
+    /// The hash of the block before it.
+    pub parent: String,
+    /// The time the block states.
+    pub time: Micros,
+}
+
+/// Where a chain stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The newest block of the best chain.
+    pub tip: BlockRef,
+    /// The highest block the chain itself calls irreversible, where it has such a notion.
+    pub finalized_height: Option<u64>,
+}
+
+/// A payment to a watched address: one output, log or native transfer. Only transfers that
+/// succeeded and that match the network's asset exactly are reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The transaction, lower-case hex as explorers print it.
+    pub txid: String,
+    /// Which transfer of the transaction, with its kind: `o:1` output, `l:0` position of the log in
+    /// its receipt, `t:0.1` trace path, `d:` balance delta.
+    pub ordinal: String,
+    /// The key of the receiving address (see `DerivedAddress::key`).
+    pub address_key: Vec<u8>,
+    /// What was paid.
+    pub asset: Asset,
+    /// How much, in base units; above zero.
+    pub units: u128,
+    /// What the transaction consumes and no other transaction may consume too: `u:txid:vout` of
+    /// each input, or `n:account:nonce`. Two transactions that share one conflict.
+    pub consumes: Vec<String>,
+}
+
+/// A transaction that consumes something that was asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Consumption {
+    /// The watched key, in the form of [`Transfer::consumes`].
+    pub key: String,
+    /// The transaction that consumes it.
+    pub txid: String,
+}
+
+/// What one block holds for the watcher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The block.
+    pub reference: BlockRef,
+    /// Payments to watched addresses, in the block's order.
+    pub transfers: Vec<Transfer>,
+    /// Transactions of this block that consume a watched key.
+    pub consumptions: Vec<Consumption>,
+}
+
+/// What waits to be included.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mempool {
+    /// Payments to watched addresses.
+    pub transfers: Vec<Transfer>,
+    /// Waiting transactions that consume a watched key.
+    pub consumptions: Vec<Consumption>,
+}
+
+/// Decides which addresses are of interest. A filter: it may say yes to a stranger, never no to a
+/// watched address.
+pub trait AddressFilter: Send + Sync {
+    /// Whether an output to this key may be ours.
+    fn may_watch(&self, address_key: &[u8]) -> bool;
+}
+
+/// What a read looks for.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Addresses.
+    pub addresses: &'a dyn AddressFilter,
+    /// Keys (see [`Transfer::consumes`]) of transactions seen and not yet included.
+    pub consumed: &'a HashSet<String>,
+}
+
+/// Why a chain could not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// Asking again later may help: the node is down, slow, starting or limiting us.
+    #[error("chain unavailable: {0}")]
+    Transient(String),
+    /// The answer makes no sense; asking again gives the same.
+    #[error("chain answered nonsense: {0}")]
+    Invalid(String),
+    /// The node cannot do what was asked (a pruned block, a missing index).
+    #[error("chain cannot answer: {0}")]
+    Unsupported(String),
+}
+
+/// Reads one chain.
+#[async_trait]
+pub trait ChainReader: Send + Sync {
+    /// The network it reads.
+    fn network(&self) -> Network;
+
+    /// The hash of the genesis block: which chain this is.
+    async fn genesis(&self) -> Result<String, ChainError>;
+
+    /// The newest block and the finality the chain states.
+    async fn head(&self) -> Result<Head, ChainError>;
+
+    /// The block of the best chain at `height`; `None` above its tip.
+    async fn header_at(&self, height: u64) -> Result<Option<BlockRef>, ChainError>;
+
+    /// The block of the best chain at `height` with what the watch finds in it; `None` above its
+    /// tip.
+    async fn block_at(&self, height: u64, watch: Watch<'_>) -> Result<Option<Block>, ChainError>;
+
+    /// What waits to be included; `None` when the node gives no complete view (which says nothing
+    /// about what waits).
+    async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError>;
+}
+
+/// What became of a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broadcast {
+    /// The node took it.
+    Accepted,
+    /// The node knew it already, waiting or included.
+    AlreadyKnown,
+    /// The node will not relay it, for this reason. Not final: it may be included elsewhere.
+    Rejected(String),
+}
+
+/// Writes to one chain.
+#[async_trait]
+pub trait ChainWriter: Send + Sync {
+    /// Hands signed bytes to the network. May be repeated with the same bytes without effect.
+    async fn broadcast(&self, raw: &[u8]) -> Result<Broadcast, ChainError>;
+}
+
+/// How a fork treats one transaction of the blocks it replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForkFate {
+    /// Included again in the new blocks (the default for what is not named).
+    Keep,
+    /// Back in the mempool, in no block.
+    Unconfirm,
+    /// Replaced in the new blocks by a transaction that consumes the same and pays elsewhere.
+    DoubleSpend,
+}
+
+/// What a test chain lets its owner do; the simulated chains implement it, and test drivers of real
+/// nodes in regtest do.
+#[async_trait]
+pub trait SandboxControl: Send + Sync {
+    /// Sends one transaction that pays every `(address text, base units)`; it waits in the mempool.
+    /// Returns its txid.
+    async fn pay(&self, outputs: &[(String, u128)]) -> Result<String, ChainError>;
+
+    /// Replaces a waiting transaction by one that consumes the same and pays `outputs` instead (an
+    /// empty list pays a stranger). Returns the new txid.
+    async fn replace(&self, txid: &str, outputs: &[(String, u128)]) -> Result<String, ChainError>;
+
+    /// Forgets a waiting transaction without any conflict, as a full mempool does.
+    async fn evict(&self, txid: &str) -> Result<(), ChainError>;
+
+    /// Mines blocks that include everything waiting (in the first). Returns the new tip.
+    async fn mine(&self, blocks: u32) -> Result<BlockRef, ChainError>;
+
+    /// Replaces the newest `depth` blocks by `depth + 1` others; transactions not named keep their
+    /// place. Returns the new tip.
+    async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError>;
+}

@@ -1,0 +1,7 @@
+//! Pure rules of the money: no async, no I/O, no clock. Every other room may name this one; this
+//! one names none.
+
+pub mod address;
+pub mod amount;
+pub mod asset;
+pub mod time;

@@ -1,0 +1,7 @@
+//! The CryptoPayment server as a library: the rooms that `main.rs` starts and the tests drive.
+//! `ARCHITECTURE.md` draws the rooms and the arrows between them.
+
+pub mod chain;
+pub mod domain;
+pub mod env;
+pub mod signer;

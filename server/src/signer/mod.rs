@@ -1,0 +1,42 @@
+//! The only room with keys: the seed, derivation, address statements. Not here: who gets an address
+//! (usecase), how a chain is read (chain).
+
+use async_trait::async_trait;
+use ed25519_dalek::VerifyingKey;
+
+use crate::domain::address::{Role, SignedAddress};
+use crate::domain::asset::Network;
+
+/// Why the signer did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SignerError {
+    /// The keystore cannot be opened: wrong passphrase, damaged file, held by another process.
+    #[error("keystore: {0}")]
+    Keystore(String),
+    /// The request is outside what the signer's own log allows.
+    #[error("signer refuses: {0}")]
+    Refused(String),
+    /// The signer's own files cannot be read or written.
+    #[error("signer storage: {0}")]
+    Storage(#[from] std::io::Error),
+}
+
+/// The only road to key material.
+#[async_trait]
+pub trait Signer: Send + Sync {
+    /// The key that vouches for addresses; its SHA-256 is the wallet's id.
+    fn verifying_key(&self) -> VerifyingKey;
+
+    /// Derives and signs `count` addresses from `first_index` on. The highest index is in the
+    /// signer's own log before this returns. Asking again gives the same answer.
+    async fn addresses(
+        &self,
+        network: Network,
+        role: Role,
+        first_index: u32,
+        count: u32,
+    ) -> Result<Vec<SignedAddress>, SignerError>;
+
+    /// One past the highest index ever issued for a network and role.
+    async fn next_index(&self, network: Network, role: Role) -> Result<u32, SignerError>;
+}
