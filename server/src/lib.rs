@@ -5,5 +5,8 @@ pub mod chain;
 pub mod domain;
 pub mod env;
 pub mod failpoint;
+pub mod rates;
 pub mod signer;
 pub mod store;
+pub mod usecase;
+pub mod worker;
