@@ -50,6 +50,7 @@ struct ChainInfo {
 
 #[derive(Deserialize)]
 struct MempoolInfo {
+    size: usize,
     /// Whether the node has read back the mempool it saved when it was stopped.
     #[serde(default)]
     loaded: Option<bool>,
@@ -213,11 +214,11 @@ impl ChainReader for BitcoinReader {
         if info.loaded == Some(false) {
             return Ok(None);
         }
-        let txids: Vec<Txid> = self.rpc.call("getrawmempool", json!([false])).await?;
-        if txids.len() > MAX_WAITING_TRANSACTIONS {
-            tracing::warn!(waiting = txids.len(), "mempool is larger than what is looked at");
+        if info.size > MAX_WAITING_TRANSACTIONS {
+            tracing::warn!(waiting = info.size, "mempool is larger than what is looked at");
             return Ok(None);
         }
+        let txids: Vec<Txid> = self.rpc.call("getrawmempool", json!([false])).await?;
         let mut matcher = Matcher::new(self.parameters.network, watch);
         for transaction in self.waiting(&txids).await? {
             matcher.look(&transaction);

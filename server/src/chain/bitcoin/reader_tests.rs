@@ -112,7 +112,7 @@ async fn waiting_transactions_are_fetched_once_and_gone_ones_left_out() {
     let gone = "ab".repeat(32);
     let listed = json!([PEG_IN_TXID, gone, PEG_OUT_TXID]);
     let (reader, _node) = reader(ChainKind::Regtest, move |method, params| match method {
-        "getmempoolinfo" => Ok(json!({ "loaded": true })),
+        "getmempoolinfo" => Ok(json!({ "size": 3, "loaded": true })),
         "getrawmempool" => Ok(listed.clone()),
         _ => {
             counted.fetch_add(1, Ordering::SeqCst);
@@ -124,8 +124,7 @@ async fn waiting_transactions_are_fetched_once_and_gone_ones_left_out() {
         }
     })
     .await;
-    let outpoint = "u:f5393feb5fec5a7b1b7820697e92e7f7e853a0e2bcf5669767f614099502:0";
-    let consumed: HashSet<String> = [outpoint.to_owned()].into();
+    let consumed = HashSet::new();
     let watch = Watch { addresses: &Everything, consumed: &consumed };
     for asked in [3, 4] {
         let mempool = reader.mempool(watch).await.unwrap().unwrap();
@@ -142,17 +141,23 @@ async fn waiting_transactions_are_fetched_once_and_gone_ones_left_out() {
 }
 
 #[tokio::test]
-async fn a_mempool_still_being_read_back_is_no_view() {
-    let (reader, _node) = reader(ChainKind::Regtest, |_, _| Ok(json!({ "loaded": false }))).await;
+async fn a_mempool_still_being_read_back_or_too_large_is_no_view() {
     let consumed = HashSet::new();
     let watch = Watch { addresses: &Everything, consumed: &consumed };
-    assert_eq!(reader.mempool(watch).await, Ok(None));
+    for (size, loaded) in [(1, false), (MAX_WAITING_TRANSACTIONS + 1, true)] {
+        let (reader, _node) = reader(ChainKind::Regtest, move |method, _| match method {
+            "getmempoolinfo" => Ok(json!({ "size": size, "loaded": loaded })),
+            _ => Ok(json!([PEG_IN_TXID])),
+        })
+        .await;
+        assert_eq!(reader.mempool(watch).await, Ok(None));
+    }
 }
 
 #[tokio::test]
 async fn another_transaction_than_the_one_asked_for_is_refused() {
     let (reader, _node) = reader(ChainKind::Regtest, |method, _| match method {
-        "getmempoolinfo" => Ok(json!({})),
+        "getmempoolinfo" => Ok(json!({ "size": 1 })),
         "getrawmempool" => Ok(json!(["ab".repeat(32)])),
         _ => Ok(json!(PEG_IN.trim())),
     })
