@@ -8,6 +8,7 @@ mod litecoind;
 mod tcp_proxy;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use cryptopayment::chain::bitcoin::{BitcoinReader, BitcoinWriter};
 use cryptopayment::chain::{
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tcp_proxy::TcpProxy;
 
 const COIN: u128 = 100_000_000;
+const NODE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Watched scripts and outpoints, as a worker would hold them.
 #[derive(Default)]
@@ -108,7 +110,7 @@ async fn a_payment_is_seen_waiting_and_then_included() {
 
     let block = scene.block(tip.height).await;
     assert_eq!(block.reference, tip);
-    assert_eq!(block.transfers, [paid.clone()], "the same facts as in the mempool");
+    assert_eq!(block.transfers, std::slice::from_ref(&paid), "the same facts as in the mempool");
     assert_eq!(consumers(&block.consumptions), HashSet::from([paid.txid.as_str()]));
     assert_eq!(scene.mempool().await, Mempool::default(), "nothing waits any more");
     assert_eq!(scene.reader.genesis().await, scene.node.call("getblockhash", json!([0])).await);
@@ -184,7 +186,7 @@ async fn an_evicted_payment_is_gone_without_a_conflict_and_may_come_back() {
     let raw = scene.node.raw_transaction(&paid.txid).await.unwrap();
     scene.node.evict(&paid.txid).await.unwrap();
     let mempool = scene.mempool().await;
-    assert_eq!(mempool.transfers, [stays.clone()]);
+    assert_eq!(mempool.transfers, std::slice::from_ref(&stays));
     assert_eq!(consumers(&mempool.consumptions), HashSet::from([stays.txid.as_str()]));
 
     scene.node.send(&raw).await.unwrap();
@@ -220,7 +222,11 @@ async fn a_fork_keeps_unconfirms_and_double_spends() {
     assert_eq!(thief.key, stolen.consumes[0]);
     assert_ne!(thief.txid, stolen.txid);
     let mempool = scene.mempool().await;
-    assert_eq!(mempool.transfers, [freed.clone()], "the stolen one cannot wait any more");
+    assert_eq!(
+        mempool.transfers,
+        std::slice::from_ref(&freed),
+        "the stolen one cannot wait any more"
+    );
 
     let again = scene.node.mine(1).await.unwrap();
     assert_eq!(scene.block(again.height).await.transfers, [freed]);
@@ -246,7 +252,7 @@ async fn a_reconsidered_block_is_back_with_its_payments() {
     let tip = scene.node.mine(1).await.unwrap();
     scene.node.invalidate(&tip.hash).await.unwrap();
     assert_eq!(scene.reader.header_at(tip.height).await, Ok(None));
-    assert_eq!(scene.mempool().await.transfers, [paid.clone()]);
+    assert_eq!(scene.mempool().await.transfers, std::slice::from_ref(&paid));
     scene.node.reconsider(&tip.hash).await.unwrap();
     assert_eq!(scene.block(tip.height).await.transfers, [paid]);
 }
@@ -291,12 +297,15 @@ async fn a_stopped_node_is_unavailable_until_it_runs_again() {
     }
     scene.node.run().await;
     assert_eq!(scene.reader.head().await, Ok(before));
-    let view = loop {
-        // No view until the node has read its mempool back.
-        if let Some(view) = scene.reader.mempool(scene.watch()).await.unwrap() {
-            break view;
+    // No view until the node has read its mempool back.
+    let view = tokio::time::timeout(NODE_DEADLINE, async {
+        loop {
+            if let Some(view) = scene.reader.mempool(scene.watch()).await.unwrap() {
+                break view;
+            }
         }
-    };
+    });
+    let view = view.await.expect("a view in time");
     assert_eq!(view.transfers, [paid], "what waited still waits");
 }
 

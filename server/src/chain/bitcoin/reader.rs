@@ -26,8 +26,8 @@ const MAX_BLOCKS_BEHIND_HEADERS: u64 = 3;
 /// Waiting transactions that are looked at; a larger mempool is not viewed at all. Nodes keep 300
 /// MB by default, which has held some 180,000 transactions in Bitcoin's fullest months.
 const MAX_WAITING_TRANSACTIONS: usize = 300_000;
-/// Waiting transactions fetched by one request: at 400,000 bytes each, in hex, this many fit the
-/// largest answer.
+/// Waiting transactions fetched by one request: at 400,000 bytes each, in hex, so many are well
+/// below the largest answer.
 const TRANSACTIONS_PER_REQUEST: usize = 20;
 
 /// Reads one Bitcoin-like chain.
@@ -110,7 +110,7 @@ impl BitcoinReader {
         let unknown: Vec<Txid> =
             txids.iter().filter(|txid| !view.contains_key(*txid)).copied().collect();
         for asked in unknown.chunks(TRANSACTIONS_PER_REQUEST) {
-            let fetched = self.fetch(asked).await?;
+            let fetched = self.fetch_together(asked).await?;
             view.extend(fetched.iter().cloned());
             // Kept at once: a read that fails half-way is not begun from nothing.
             let mut known = self.known();
@@ -124,6 +124,20 @@ impl BitcoinReader {
 
     fn known(&self) -> MutexGuard<'_, HashMap<Txid, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches by one request; one by one where that gives no sense: the node takes no batches, or
+    /// somebody made transactions whose MWEB parts are too much for one answer.
+    async fn fetch_together(&self, txids: &[Txid]) -> Result<Vec<(Txid, Waiting)>, ChainError> {
+        let together = self.fetch(txids).await;
+        if !matches!(together, Err(ChainError::Invalid(_))) {
+            return together;
+        }
+        let mut fetched = Vec::with_capacity(txids.len());
+        for txid in txids {
+            fetched.extend(self.fetch(std::slice::from_ref(txid)).await?);
+        }
+        Ok(fetched)
     }
 
     async fn fetch(&self, txids: &[Txid]) -> Result<Vec<(Txid, Waiting)>, ChainError> {

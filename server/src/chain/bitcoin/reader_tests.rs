@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::fake_node::FakeNode;
+use super::super::fake_node::{FakeNode, http};
+use super::super::rpc;
 use super::*;
 use crate::chain::AddressFilter;
 use serde_json::Value;
@@ -165,4 +166,29 @@ async fn another_transaction_than_the_one_asked_for_is_refused() {
     let consumed = HashSet::new();
     let watch = Watch { addresses: &Everything, consumed: &consumed };
     assert!(matches!(reader.mempool(watch).await, Err(ChainError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn waiting_transactions_too_large_for_one_answer_are_read_one_by_one() {
+    let node = FakeNode::raw(|request| {
+        let Value::Array(calls) = &request.body else {
+            let result = match request.body["method"].as_str() {
+                Some("getmempoolinfo") => json!({ "size": 2 }),
+                _ => json!([PEG_IN_TXID, PEG_OUT_TXID]),
+            };
+            return http(200, &json!({ "id": request.body["id"], "result": result }).to_string());
+        };
+        if calls.len() > 1 {
+            return http(200, &"x".repeat(rpc::MAX_ANSWER_BYTES + 1));
+        }
+        let id = &calls[0]["id"];
+        let raw = if calls[0]["params"][0] == PEG_IN_TXID { PEG_IN } else { PEG_OUT };
+        http(200, &json!([{ "id": id, "result": raw.trim() }]).to_string())
+    })
+    .await;
+    let reader = BitcoinReader::new(Network::Ltc, ChainKind::Regtest, &node.settings).unwrap();
+    let consumed = HashSet::new();
+    let watch = Watch { addresses: &Everything, consumed: &consumed };
+    let mempool = reader.mempool(watch).await.unwrap().unwrap();
+    assert_eq!(mempool.transfers[0].txid, PEG_IN_TXID);
 }

@@ -19,11 +19,13 @@ use crate::domain::asset::Network;
 
 /// Time for one request with its answer, unless settings say otherwise.
 pub const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
-/// Largest answer. A Litecoin block with a full extension block is about 13 MB, twice that in hex.
-pub const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Largest answer. A Litecoin block is up to 4 MB and its extension block some 20 MB at worst (its
+/// rules limit weight, not bytes), twice that in hex.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 const CONNECT_TIMEOUT_SECONDS: u64 = 5;
-/// Below the 30 s after which nodes close idle connections (`-rpcservertimeout`).
-const IDLE_CONNECTION_SECONDS: u64 = 10;
+/// How long a connection is kept for the next call. Calls come in bursts; a node that is asked to
+/// stop waits until idle connections are closed, which it does itself only after 30 s.
+const IDLE_CONNECTION_SECONDS: u64 = 1;
 const MAX_COOKIE_BYTES: usize = 4096;
 const MAX_MESSAGE_CHARS: usize = 300;
 
