@@ -141,13 +141,17 @@ fn a_hogex_or_a_coinbase_out_of_place_is_refused() {
     let coinbase = &pair[transactions..transactions + 170];
     let hogex = &pair[transactions + 170..transactions + 298];
     let header = &pair[..HEADER_BYTES];
-    for (parts, kind) in [
-        ([&[2][..], hogex, coinbase], TransactionKind::HogEx),
-        ([&[2][..], coinbase, coinbase], TransactionKind::Coinbase),
-    ] {
-        let block = [header, parts[0], parts[1], parts[2]].concat();
-        assert_eq!(read_block(&block, Format::Litecoin), Err(Malformed::OutOfPlace(kind)));
-        assert!(read_transaction(parts[1], Format::Litecoin).is_err(), "neither ever waits");
+    let read = |parts: &[&[u8]]| {
+        read_block(&[&[header][..], parts].concat().concat(), Format::Litecoin).map(|_| ())
+    };
+    let out_of_place = |kind| Err(Malformed::OutOfPlace(kind));
+    let hogex_kind = TransactionKind::HogEx;
+    assert_eq!(read(&[&[2], hogex, coinbase]), out_of_place(hogex_kind));
+    assert_eq!(read(&[&[3], coinbase, hogex, hogex]), out_of_place(hogex_kind));
+    assert_eq!(read(&[&[2], coinbase, coinbase]), out_of_place(TransactionKind::Coinbase));
+    assert_eq!(read(&[&[2], coinbase, &bytes(PEG_IN)]), Err(Malformed::MwebInBlock));
+    for never_waits in [coinbase, hogex] {
+        assert!(read_transaction(never_waits, Format::Litecoin).is_err());
     }
 }
 
