@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 
 use super::rpc::{RpcAuth, RpcSettings};
 
+/// What a call comes to: a result, or an error's code and message.
+pub type Answer = Result<Value, (i64, &'static str)>;
+
 /// One request as it came.
 pub struct Request {
     /// Request line and headers, lower case.
@@ -56,7 +59,7 @@ impl FakeNode {
 
     /// Answers calls as a node does: `results` gives the result or the error of each call.
     pub async fn answering(
-        results: impl Fn(&str, &Value) -> Result<Value, (i64, &'static str)> + Send + Sync + 'static,
+        results: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let one = move |call: &Value| {
             let method = call["method"].as_str().unwrap();

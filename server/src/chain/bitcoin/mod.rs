@@ -1,6 +1,6 @@
 //! Bitcoin-like chains (Litecoin Core 0.21 and later, Bitcoin Core) read and written over the
 //! node's JSON-RPC. Amounts come only from raw blocks and transactions, never from JSON numbers.
-//! Not here: keys, addresses' text, and everything that remembers (scanning, reorgs, confirmations).
+//! Not here: keys, addresses' text, and all that remembers (scanning, reorgs, confirmations).
 
 pub mod block;
 mod matching;

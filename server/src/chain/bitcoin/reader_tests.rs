@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::fake_node::{FakeNode, http};
+use super::super::fake_node::{Answer, FakeNode, http};
 use super::super::rpc;
 use super::*;
 use crate::chain::AddressFilter;
@@ -26,8 +26,6 @@ impl AddressFilter for Everything {
         true
     }
 }
-
-type Answer = Result<Value, (i64, &'static str)>;
 
 async fn reader(
     chain: ChainKind,

@@ -4,7 +4,7 @@
 use super::super::fake_node::FakeNode;
 use super::*;
 
-/// A segwit transaction of the real chain: the coinbase form is refused, so a peg-in stands in.
+/// A peg-in that a real node made, MWEB part included.
 const RAW: &str = include_str!("../../../tests/fixtures/ltc/tx-peg-in.hex");
 const TXID: &str = "d558e08d4244fa8e801242b14d285c4252dd5bea55b721fb54ce503d305bff28";
 
