@@ -5,3 +5,6 @@ pub mod chain;
 pub mod domain;
 pub mod env;
 pub mod signer;
+pub mod telemetry;
+pub mod transport;
+pub mod webhook;
