@@ -1,14 +1,10 @@
 //! Compiles the contract without protoc: protox parses, tonic-prost-build writes the code, and the
 //! descriptor set is kept whole (prost's own types would drop the options the server reads).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protox::Compiler;
 use protox::file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver};
-
-/// Every file of the contract; a new file is named here.
-const FILES: &[&str] =
-    &["gateway/options/v1/options.proto", "cryptopayment/options/v1/options.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
@@ -18,14 +14,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={}", foreign.display());
 
     let mut resolver = ChainFileResolver::new();
-    resolver.add(IncludeFileResolver::new(root));
+    resolver.add(IncludeFileResolver::new(root.clone()));
     resolver.add(IncludeFileResolver::new(foreign));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = Compiler::with_file_resolver(resolver);
-    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    compiler.include_imports(true).include_source_info(true).open_files(contract_files(&root)?)?;
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptor_set.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// Every `.proto` below this crate, in the order of their names, as paths to import them by.
+fn contract_files(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("cryptopayment"), root.join("gateway")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "proto") {
+                found.push(path.strip_prefix(root).map(Path::to_path_buf).unwrap_or(path));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }

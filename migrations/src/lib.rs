@@ -1,1 +1,19 @@
-//! placeholder
+//! The database schema: one expand/contract step per file, the same for SQLite and PostgreSQL.
+//! Tables are written once with placeholders for the few types that the engines name differently.
+//! Not here: queries (the server's `store`).
+
+mod dialect;
+mod m0001_spine;
+
+use sea_orm_migration::prelude::*;
+
+/// Runs every step that a database has not seen, in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_spine::Migration)]
+    }
+}

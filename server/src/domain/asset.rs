@@ -215,6 +215,8 @@ impl FromStr for Asset {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::domain::amount::parse_decimal;
 
@@ -232,7 +234,7 @@ mod tests {
     #[test]
     fn documented_fees_are_below_documented_minimums() {
         for network in Network::ALL {
-            let units = |text| parse_decimal(text, network.asset().decimals());
+            let units = |text| parse_decimal(text, network.asset().decimals()).unwrap();
             assert!(units(network.withdrawal_fee()) < units(network.withdrawal_minimum()));
         }
     }

@@ -4,4 +4,7 @@
 pub mod address;
 pub mod amount;
 pub mod asset;
+pub mod deposit;
+pub mod event;
+pub mod invoice;
 pub mod time;
