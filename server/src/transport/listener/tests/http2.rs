@@ -138,18 +138,23 @@ async fn a_flood_of_resets_gets_goaway() {
     assert!(read_answer(&mut server.send(HELLO).await).await.ends_with("hello"));
 }
 
+/// A header block that names one entry of 4,000 bytes `times` times, by one byte each after the
+/// first: a small frame that decodes to many kilobytes.
+fn header_bomb(times: usize) -> Vec<u8> {
+    let mut block = GET_ROOT.to_vec();
+    // Name `x`, then a value of 127 + 33 + 30 * 128 = 4,000 bytes, both put into the dynamic table.
+    block.extend([0x40, 1, b'x', 0x7f, 0x80 | 33, 30]);
+    block.extend(vec![b'a'; 4_000]);
+    block.extend(vec![0xbe; times - 1]);
+    block
+}
+
 #[tokio::test]
 async fn an_oversized_header_list_harms_only_its_stream() {
     let server = Running::start(hello(), ListenerLimits::default()).await;
     let (mut reader, mut writer) = greet(&server).await;
-    // One entry of 4,000 bytes put into the dynamic table, then named forty times by one byte each:
-    // 160 KB decoded from 4 KB.
-    let mut bomb = GET_ROOT.to_vec();
-    bomb.extend([0x40, 1, b'x', 0x7f]);
-    bomb.extend([0x80 | (3_873 & 0x7f) as u8, (3_873 >> 7) as u8]);
-    bomb.extend(vec![b'a'; 4_000]);
-    bomb.extend(vec![0xbe; 40]);
-    writer.write_all(&frame(HEADERS, END_STREAM_AND_HEADERS, 1, &bomb)).await.unwrap();
+    let bomb = frame(HEADERS, END_STREAM_AND_HEADERS, 1, &header_bomb(10));
+    writer.write_all(&bomb).await.unwrap();
     writer.write_all(&frame(HEADERS, END_STREAM_AND_HEADERS, 3, GET_ROOT)).await.unwrap();
     let mut answers = Vec::new();
     while answers.len() < 2 {
@@ -162,6 +167,15 @@ async fn an_oversized_header_list_harms_only_its_stream() {
     }
     answers.sort_unstable();
     assert_eq!(answers, [(1, false), (3, true)]);
+}
+
+#[tokio::test]
+async fn a_header_bomb_gets_goaway() {
+    let server = Running::start(hello(), ListenerLimits::default()).await;
+    let bomb = frame(HEADERS, END_STREAM_AND_HEADERS, 1, &header_bomb(1_000));
+    let (payload, _) = flood(&server, bomb).await;
+    assert_eq!(goaway_code(&payload), ENHANCE_YOUR_CALM);
+    assert!(read_answer(&mut server.send(HELLO).await).await.ends_with("hello"));
 }
 
 #[tokio::test]
