@@ -399,7 +399,6 @@ fn tls_receiver() -> (u16, std::thread::JoinHandle<io::Result<String>>) {
 #[tokio::test]
 async fn https_delivers_to_whom_the_certificate_names_and_to_no_one_else() {
     let root = reqwest::Certificate::from_pem(include_bytes!("testdata/ca.pem")).unwrap();
-    let policy = TargetPolicy { allow_http: false, allow_private: true, ports: None };
     let rows = [
         ("receiver.test", vec![root.clone()], None),
         ("receiver.test", Vec::new(), Some(DeliveryError::Tls)),
@@ -407,7 +406,7 @@ async fn https_delivers_to_whom_the_certificate_names_and_to_no_one_else() {
     ];
     for (name, roots, error) in rows {
         let (port, thread) = tls_receiver();
-        let client = client_with(policy.clone(), vec![vec!["127.0.0.1"]], roots);
+        let client = client_with(TargetPolicy::sandbox(), vec![vec!["127.0.0.1"]], roots);
         let outcome = post(&client, &format!("https://{name}:{port}/")).await;
         let received = thread.join().unwrap();
         assert_eq!(outcome.error, error, "{name}: {received:?}");

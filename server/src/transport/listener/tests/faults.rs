@@ -47,6 +47,39 @@ async fn a_panic_answers_500_and_ends_nothing() {
     assert!(read_answer(&mut stream).await.ends_with("hello"), "on the same connection");
 }
 
+#[tokio::test]
+async fn grpc_and_rest_share_the_port_and_a_grpc_panic_is_internal() {
+    use tonic::Code;
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("shop", tonic_health::ServingStatus::Serving).await;
+    let grpc = tonic::service::Routes::new(health).prepare().into_axum_router().reset_fallback();
+    let broken = "/grpc.health.v1.Health/Broken";
+    let refuse = async || -> &'static str { panic!("a defect in a service") };
+    let app = hello().merge(grpc).route(broken, axum::routing::post(refuse));
+    let server = Running::start(app, ListenerLimits::default()).await;
+
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let mut client = HealthClient::new(channel.connect_lazy());
+    let request = HealthCheckRequest { service: "shop".to_owned() };
+    let reply = timeout(DEADLINE, client.check(request)).await.unwrap().unwrap();
+    assert_eq!(reply.into_inner().status, 1, "SERVING");
+    assert!(read_answer(&mut server.send(HELLO).await).await.ends_with("hello"));
+
+    let mut raw = tonic::client::Grpc::new(channel.connect_lazy());
+    raw.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+    let call = raw.unary(
+        tonic::Request::new(HealthCheckRequest::default()),
+        http::uri::PathAndQuery::from_static(broken),
+        codec,
+    );
+    let status = timeout(DEADLINE, call).await.unwrap().unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Internal, "Internal error"));
+}
+
 /// A port whose system has no file handles left for a while.
 struct Exhausted {
     inner: TcpListener,
