@@ -106,6 +106,8 @@ async fn an_address_over_its_share_is_closed_at_once() {
     let limits = ListenerLimits {
         connections_per_ip_max: 1,
         connections_per_ip_loopback_exempt: false,
+        // Longer than the test: only the share may close a connection here.
+        preface_timeout_seconds: 60,
         ..Default::default()
     };
     let server = Running::start(hello(), limits).await;
