@@ -4,7 +4,12 @@
 pub mod chain;
 pub mod domain;
 pub mod env;
+pub mod failpoint;
 pub mod signer;
+<<<<<<< HEAD
 pub mod telemetry;
 pub mod transport;
 pub mod webhook;
+=======
+pub mod store;
+>>>>>>> main
