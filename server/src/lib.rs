@@ -8,5 +8,8 @@ pub mod failpoint;
 pub mod rates;
 pub mod signer;
 pub mod store;
+pub mod telemetry;
+pub mod transport;
 pub mod usecase;
+pub mod webhook;
 pub mod worker;
