@@ -4,7 +4,9 @@
 pub mod chain;
 pub mod domain;
 pub mod env;
+pub mod failpoint;
 pub mod signer;
+pub mod store;
 pub mod telemetry;
 pub mod transport;
 pub mod webhook;

@@ -47,8 +47,8 @@ const NEVER_V4: [(Ipv4Addr, u32); 12] = [
 
 /// Where global unicast is (RFC 4291, 2.4): everything else is refused, which covers v4-mapped,
 /// v4-compatible, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), discard (100::/64), link-local, site-local
-/// (fec0::/10) and multicast without naming them. A NAT64 prefix of an operator's own looks like any
-/// other global address; keeping it from private targets is that translator's task.
+/// (fec0::/10) and multicast without naming them. A NAT64 prefix of an operator's own looks like
+/// any other global address; keeping it from private targets is that translator's task.
 const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 /// What is special inside of it.
@@ -110,10 +110,9 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn each_network_is_denied_from_its_first_to_its_last_address_and_no_further() {
+    const EDGES: &[(&str, Reach)] = {
         use Reach::{Global, Never, Private};
-        let rows = [
+        &[
             ("0.255.255.255", Never),
             ("1.0.0.0", Global),
             ("9.255.255.255", Global),
@@ -188,9 +187,13 @@ mod tests {
             ("fe80::1", Never),
             ("fec0::1", Never),
             ("ff02::1", Never),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(reach(text.parse().unwrap()), expected, "{text}");
+        ]
+    };
+
+    #[test]
+    fn each_network_is_denied_from_its_first_to_its_last_address_and_no_further() {
+        for (text, expected) in EDGES {
+            assert_eq!(reach(text.parse().unwrap()), *expected, "{text}");
         }
     }
 }

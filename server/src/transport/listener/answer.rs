@@ -15,14 +15,17 @@ use tower::{Service, ServiceExt as _};
 
 use super::peers::Peer;
 
-/// Cancelled when the connection is asked to end, by age or by shutdown; a request extension. A long
-/// stream should then end itself with UNAVAILABLE: if the deadline cuts it, clients see a protocol
-/// error instead.
+/// Cancelled when the connection is asked to end, by age or by shutdown; a request extension. A
+/// long stream should then end itself with UNAVAILABLE: if the deadline cuts it, clients see a
+/// protocol error instead.
 #[derive(Debug, Clone)]
 pub struct ConnectionDrain(pub CancellationToken);
 
 /// What REST callers get in place of an answer, in the documented shape of errors.
-const PANIC_JSON: &str = r#"{"success":false,"message":"Internal error","error":{"code":"INTERNAL","message":"Internal error","details":[],"request_id":null,"doc_url":null}}"#;
+const PANIC_JSON: &str = concat!(
+    r#"{"success":false,"message":"Internal error","error":{"code":"INTERNAL","#,
+    r#""message":"Internal error","details":[],"request_id":null,"doc_url":null}}"#
+);
 
 /// gRPC's INTERNAL, as it stands in `grpc-status`.
 const GRPC_INTERNAL: HeaderValue = HeaderValue::from_static("13");

@@ -1,5 +1,5 @@
-//! The life of one connection: greeting, serving until it is old or the server stops, draining, end.
-//! Not here: accepting it, and the deadline of a shutdown (`listener.rs`).
+//! The life of one connection: greeting, serving until it is old or the server stops, draining,
+//! end. Not here: accepting it, and the deadline of a shutdown (`listener.rs`).
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// Callers that break off or break the protocol are everyday life on a public port: debug, not more.
+/// Callers that break off or break the protocol are everyday life on a public port: debug level.
 fn closed(peer: Peer, result: Result<(), Box<dyn std::error::Error + Send + Sync>>) -> End {
     if let Err(error) = result {
         tracing::debug!(?peer, %error, "connection ended with an error");

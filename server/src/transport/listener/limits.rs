@@ -28,8 +28,8 @@ pub struct ListenerLimits {
     /// /64); the next ones are closed at once. Behind a reverse proxy all callers share the proxy's
     /// address: raise this to `connections_max` there.
     pub connections_per_ip_max: usize,
-    /// Whether loopback is exempt from `connections_per_ip_max`: a reverse proxy on the same machine
-    /// is one address for all its callers, and who can connect from loopback is already inside.
+    /// Whether loopback is exempt from `connections_per_ip_max`: a reverse proxy on the same
+    /// machine is one address for all its callers, and who connects from loopback is inside.
     pub connections_per_ip_loopback_exempt: bool,
     /// Time for a whole HTTP/1 request head; also how long a kept-alive connection may idle.
     pub header_read_timeout_seconds: u64,

@@ -1,6 +1,6 @@
-//! Watches the first bytes of a connection until they tell HTTP/1 from HTTP/2. hyper-util's sniffing
-//! has no timeout: a connection that sends nothing, or only a beginning of the HTTP/2 preface, would
-//! stay open for ever. Not here: the timer itself (`connection.rs`).
+//! Watches the first bytes of a connection until they tell HTTP/1 from HTTP/2. hyper-util's
+//! sniffing has no timeout: a connection that sends nothing, or only a beginning of the HTTP/2
+//! preface, would stay open for ever. Not here: the timer itself (`connection.rs`).
 
 use std::io;
 use std::pin::Pin;
