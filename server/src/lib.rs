@@ -6,6 +6,7 @@ pub mod domain;
 pub mod env;
 pub mod failpoint;
 pub mod rates;
+pub mod secret_box;
 pub mod signer;
 pub mod store;
 pub mod telemetry;

@@ -1,6 +1,11 @@
 //! The only room with keys: the seed, derivation, address statements. Not here: who gets an address
 //! (usecase), how a chain is read (chain).
 
+pub mod derive;
+pub mod issue_log;
+pub mod keystore;
+pub mod local;
+
 use async_trait::async_trait;
 use ed25519_dalek::VerifyingKey;
 

@@ -1,0 +1,277 @@
+//! Addresses as text and as the key that outputs are matched by, for every network and instance.
+//! A key is the exact scriptPubKey on UTXO chains and the 20-byte account on account chains.
+//! Not here: deriving addresses (`signer`).
+
+use bitcoin::base58;
+use bitcoin::bech32::{self, Hrp, segwit};
+use sha3::{Digest, Keccak256};
+
+use crate::domain::address::ChainKind;
+use crate::domain::asset::Network;
+
+/// The first byte of every TRON address (mainnet and test networks alike).
+const TRON_PREFIX: u8 = 0x41;
+/// Characters of the longest address of any network.
+const TEXT_CHARS_MAX: usize = 90;
+
+/// Why a text is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Unreadable, or its checksum is wrong.
+    #[error("is not an address")]
+    Malformed,
+    /// An address of another network or instance.
+    #[error("belongs to another network")]
+    OtherNetwork,
+}
+
+/// How a UTXO chain's addresses begin.
+struct Prefixes {
+    hrp: &'static str,
+    /// Version bytes of pay-to-pubkey-hash addresses.
+    pubkey_hash: u8,
+    /// Version bytes of pay-to-script-hash addresses; the first one is written.
+    script_hash: &'static [u8],
+}
+
+fn prefixes(network: Network, chain: ChainKind) -> Option<Prefixes> {
+    let (hrp, pubkey_hash, script_hash): (_, _, &[u8]) = match (network, chain) {
+        (Network::Btc, ChainKind::Mainnet) => ("bc", 0x00, &[0x05]),
+        (Network::Btc, ChainKind::Testnet) => ("tb", 0x6f, &[0xc4]),
+        (Network::Btc, ChainKind::Regtest | ChainKind::Sandbox) => ("bcrt", 0x6f, &[0xc4]),
+        (Network::Ltc, ChainKind::Mainnet) => ("ltc", 0x30, &[0x32, 0x05]),
+        (Network::Ltc, ChainKind::Testnet) => ("tltc", 0x6f, &[0x3a, 0xc4]),
+        (Network::Ltc, ChainKind::Regtest | ChainKind::Sandbox) => ("rltc", 0x6f, &[0x3a, 0xc4]),
+        (Network::Eth | Network::Bep20 | Network::Trc20, _) => return None,
+    };
+    Some(Prefixes { hrp, pubkey_hash, script_hash })
+}
+
+/// The key of an address text.
+///
+/// # Errors
+/// See [`AddressError`]; nothing panics, whatever the text.
+pub fn parse(network: Network, chain: ChainKind, text: &str) -> Result<Vec<u8>, AddressError> {
+    if text.len() > TEXT_CHARS_MAX || !text.is_ascii() {
+        return Err(AddressError::Malformed);
+    }
+    match prefixes(network, chain) {
+        Some(prefixes) => parse_utxo(&prefixes, text),
+        None if network == Network::Trc20 => parse_tron(text),
+        None => parse_evm(text),
+    }
+}
+
+/// The text of a key; `None` for a key that no address text stands for.
+pub fn format(network: Network, chain: ChainKind, key: &[u8]) -> Option<String> {
+    match prefixes(network, chain) {
+        Some(prefixes) => format_utxo(&prefixes, key),
+        None => {
+            let account = <[u8; 20]>::try_from(key).ok()?;
+            Some(if network == Network::Trc20 { tron(account) } else { evm(account) })
+        }
+    }
+}
+
+fn parse_utxo(prefixes: &Prefixes, text: &str) -> Result<Vec<u8>, AddressError> {
+    if let Ok((hrp, version, program)) = segwit::decode(text) {
+        if hrp.to_lowercase() != prefixes.hrp {
+            return Err(AddressError::OtherNetwork);
+        }
+        let version = version.to_u8();
+        // BIP 141: OP_0, or OP_1 to OP_16 (0x50 + version), then the program.
+        let opcode = if version == 0 { 0 } else { 0x50 + version };
+        let length = u8::try_from(program.len()).map_err(|_| AddressError::Malformed)?;
+        return Ok([&[opcode, length], program.as_slice()].concat());
+    }
+    let payload = base58::decode_check(text).map_err(|_| AddressError::Malformed)?;
+    let (&version, hash) = payload.split_first().ok_or(AddressError::Malformed)?;
+    if hash.len() != 20 {
+        return Err(AddressError::Malformed);
+    }
+    if version == prefixes.pubkey_hash {
+        Ok([&[0x76, 0xa9, 0x14], hash, &[0x88, 0xac]].concat())
+    } else if prefixes.script_hash.contains(&version) {
+        Ok([&[0xa9, 0x14], hash, &[0x87]].concat())
+    } else {
+        Err(AddressError::OtherNetwork)
+    }
+}
+
+fn format_utxo(prefixes: &Prefixes, script: &[u8]) -> Option<String> {
+    let versioned = |version: u8, hash: &[u8]| {
+        let payload: Vec<u8> = std::iter::once(version).chain(hash.iter().copied()).collect();
+        base58::encode_check(&payload)
+    };
+    match script {
+        [0x76, 0xa9, 0x14, hash @ .., 0x88, 0xac] if hash.len() == 20 => {
+            Some(versioned(prefixes.pubkey_hash, hash))
+        }
+        [0xa9, 0x14, hash @ .., 0x87] if hash.len() == 20 => {
+            Some(versioned(*prefixes.script_hash.first()?, hash))
+        }
+        [opcode, length, program @ ..] if usize::from(*length) == program.len() => {
+            let version = match opcode {
+                0 => 0,
+                0x51..=0x60 => opcode - 0x50,
+                _ => return None,
+            };
+            let version = bech32::Fe32::try_from(version).ok()?;
+            segwit::encode(Hrp::parse(prefixes.hrp).ok()?, version, program).ok()
+        }
+        _ => None,
+    }
+}
+
+/// EIP-55: mixed case is a checksum; one case alone carries none and is accepted.
+fn parse_evm(text: &str) -> Result<Vec<u8>, AddressError> {
+    let digits = text.strip_prefix("0x").ok_or(AddressError::Malformed)?;
+    let bytes = hex::decode(digits).map_err(|_| AddressError::Malformed)?;
+    let account = <[u8; 20]>::try_from(bytes.as_slice()).map_err(|_| AddressError::Malformed)?;
+    let has = |test: fn(&char) -> bool| digits.chars().any(|c| test(&c));
+    let mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
+    if mixed && evm(account) != text {
+        return Err(AddressError::Malformed);
+    }
+    Ok(bytes)
+}
+
+/// An account as EIP-55 writes it.
+pub fn evm(account: [u8; 20]) -> String {
+    let digits = hex::encode(account);
+    let hash = Keccak256::digest(digits.as_bytes());
+    let cased = digits.chars().enumerate().map(|(n, digit)| {
+        let nibble = (hash[n / 2] >> (4 * (1 - n % 2))) & 0x0f;
+        if nibble >= 8 { digit.to_ascii_uppercase() } else { digit }
+    });
+    format!("0x{}", cased.collect::<String>())
+}
+
+fn parse_tron(text: &str) -> Result<Vec<u8>, AddressError> {
+    let payload = base58::decode_check(text).map_err(|_| AddressError::Malformed)?;
+    match payload.split_first() {
+        Some((&TRON_PREFIX, account)) if account.len() == 20 => Ok(account.to_vec()),
+        Some((_, account)) if account.len() == 20 => Err(AddressError::OtherNetwork),
+        _ => Err(AddressError::Malformed),
+    }
+}
+
+/// An account as TRON writes it.
+pub fn tron(account: [u8; 20]) -> String {
+    let payload: Vec<u8> = std::iter::once(TRON_PREFIX).chain(account).collect();
+    base58::encode_check(&payload)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAIN: ChainKind = ChainKind::Mainnet;
+
+    #[test]
+    fn bip_173_and_350_vectors() {
+        let cases = [
+            (
+                MAIN,
+                "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4",
+                "0014751e76e8199196d454941c45d1b3a323f1433bd6",
+            ),
+            (
+                ChainKind::Testnet,
+                "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7",
+                "00201863143c14c5166804bd19203356da136c985678cd4d27a1b8c6329604903262",
+            ),
+            (
+                MAIN,
+                "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
+                "512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+            ),
+        ];
+        for (chain, text, script) in cases {
+            let key = parse(Network::Btc, chain, text).unwrap();
+            assert_eq!(hex::encode(&key), script);
+            assert_eq!(format(Network::Btc, chain, &key).unwrap(), text.to_lowercase());
+        }
+        for invalid in [
+            "tc1qw508d6qejxtdg4y5r3zarvary0c5xw7kg3g4ty",
+            "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5",
+            "bc1p38j9r5y49hruaue7wxjce0updqjuyyx0kh56v8s25huc6995vvpql3jow4",
+            "BC130XLXVLHEMJA6C4DQV22UAPCTQUPFHLXM9H8Z3K2E72Q4K9HCZ7VQ7ZWS8R",
+            "bc1zw508d6qejxtdg4y5r3zarvaryvqyzf3du",
+            "bc1gmk9yu",
+            "",
+        ] {
+            assert!(parse(Network::Btc, MAIN, invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn legacy_addresses_and_litecoins_own_forms() {
+        let p2pkh = "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2";
+        let key = parse(Network::Btc, MAIN, p2pkh).unwrap();
+        assert_eq!(hex::encode(&key), "76a91477bff20c60e522dfaa3350c39b030a5d004e839a88ac");
+        assert_eq!(format(Network::Btc, MAIN, &key).unwrap(), p2pkh);
+        assert_eq!(parse(Network::Ltc, MAIN, p2pkh), Err(AddressError::OtherNetwork));
+
+        let old = parse(Network::Ltc, MAIN, "3P14159f73E4gFr7JterCCQh9QjiTjiZrG").unwrap();
+        let new = format(Network::Ltc, MAIN, &old).unwrap();
+        assert!(new.starts_with('M'), "Litecoin writes scripts with its own version: {new}");
+        assert_eq!(parse(Network::Ltc, MAIN, &new).unwrap(), old);
+    }
+
+    #[test]
+    fn eip_55_vectors() {
+        for text in [
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+            "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
+            "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
+        ] {
+            let key = parse(Network::Eth, MAIN, text).unwrap();
+            assert_eq!(format(Network::Bep20, MAIN, &key).unwrap(), text);
+            assert!(parse(Network::Eth, MAIN, &text.to_lowercase()).is_ok());
+            assert_eq!(
+                parse(Network::Eth, MAIN, &text.replace('A', "a")).err(),
+                (text.contains('A')).then_some(AddressError::Malformed)
+            );
+        }
+    }
+
+    #[test]
+    fn the_usdt_contract_on_tron() {
+        let text = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
+        let key = parse(Network::Trc20, MAIN, text).unwrap();
+        assert_eq!(hex::encode(&key), "a614f803b6fd780986a42c78ec9c7f77e6ded13c");
+        assert_eq!(format(Network::Trc20, MAIN, &key).unwrap(), text);
+        assert!(parse(Network::Trc20, MAIN, "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6u").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_read_is_written_the_same(text in "[ -~]{0,95}") {
+            for network in Network::ALL {
+                if let Ok(key) = parse(network, MAIN, &text) {
+                    let written = format(network, MAIN, &key).unwrap();
+                    prop_assert_eq!(parse(network, MAIN, &written).unwrap(), key);
+                }
+            }
+        }
+
+        #[test]
+        fn every_account_reads_back(account in any::<[u8; 20]>()) {
+            for network in [Network::Eth, Network::Bep20, Network::Trc20] {
+                let text = format(network, MAIN, &account).unwrap();
+                prop_assert_eq!(parse(network, MAIN, &text).unwrap(), account.to_vec());
+            }
+            let script = [&[0_u8, 20], account.as_slice()].concat();
+            for chain in [ChainKind::Mainnet, ChainKind::Testnet, ChainKind::Regtest] {
+                let text = format(Network::Ltc, chain, &script).unwrap();
+                prop_assert_eq!(parse(Network::Ltc, chain, &text).unwrap(), script.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The signer inside the process: keystore, derivation and issue log behind the `Signer` trait. Keys
+//! are touched on blocking threads only, and never leave this file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::derive::{Deriver, address_signing_key};
+use super::issue_log::IssueLog;
+use super::keystore::Keystore;
+use super::{Signer, SignerError};
+use crate::domain::address::{ChainKind, Role, SignedAddress};
+use crate::domain::asset::Network;
+use crate::env::Env;
+
+/// The issue log's file in the keystore's directory.
+const LOG_FILE: &str = "issued.jsonl";
+/// Addresses derived by one call.
+const ADDRESSES_MAX: u32 = 10_000;
+
+/// Where the keystore is and what it is for.
+#[derive(Debug, Clone)]
+pub struct KeystoreSettings {
+    /// Its directory; made if missing.
+    pub directory: PathBuf,
+    /// `sandbox` or `live`.
+    pub environment: String,
+    /// Which instance of each network addresses are derived for.
+    pub chains: BTreeMap<Network, ChainKind>,
+}
+
+/// The signer of one process.
+pub struct LocalSigner {
+    shared: Arc<Shared>,
+    verifying_key: VerifyingKey,
+    created: bool,
+}
+
+struct Shared {
+    settings: KeystoreSettings,
+    deriver: Deriver,
+    signing_key: SigningKey,
+    log: Mutex<IssueLog>,
+    env: Env,
+    /// Held for its lock.
+    _keystore: Keystore,
+}
+
+impl std::fmt::Debug for LocalSigner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalSigner").field("wallet_id", &self.wallet_id()).finish_non_exhaustive()
+    }
+}
+
+impl LocalSigner {
+    /// Opens the keystore, creating it on the first start.
+    ///
+    /// # Errors
+    /// See [`Keystore::open`].
+    pub fn open(
+        settings: KeystoreSettings,
+        passphrase: &Zeroizing<String>,
+        env: Env,
+    ) -> Result<Self, SignerError> {
+        let keystore =
+            Keystore::open(&settings.directory, &settings.environment, passphrase, &env)?;
+        Self::with(keystore, settings, env)
+    }
+
+    /// Creates the keystore from the words of an earlier one.
+    ///
+    /// # Errors
+    /// See [`Keystore::restore`].
+    pub fn restore(
+        settings: KeystoreSettings,
+        passphrase: &Zeroizing<String>,
+        words: &str,
+        env: Env,
+    ) -> Result<Self, SignerError> {
+        let keystore =
+            Keystore::restore(&settings.directory, &settings.environment, passphrase, &env, words)?;
+        Self::with(keystore, settings, env)
+    }
+
+    fn with(keystore: Keystore, settings: KeystoreSettings, env: Env) -> Result<Self, SignerError> {
+        let seed = keystore.seed()?;
+        let signing_key = address_signing_key(&seed)?;
+        let log = Mutex::new(IssueLog::open(&settings.directory.join(LOG_FILE))?);
+        let (verifying_key, created) = (signing_key.verifying_key(), keystore.created);
+        let deriver = Deriver::new(&seed)?;
+        let shared = Shared { settings, deriver, signing_key, log, env, _keystore: keystore };
+        Ok(Self { shared: Arc::new(shared), verifying_key, created })
+    }
+
+    /// Hex SHA-256 of the key that vouches for addresses: which wallet this is.
+    pub fn wallet_id(&self) -> String {
+        wallet_id(&self.verifying_key)
+    }
+
+    /// Whether opening it created it.
+    pub fn created(&self) -> bool {
+        self.created
+    }
+}
+
+/// Hex SHA-256 of a key that vouches for addresses.
+pub fn wallet_id(key: &VerifyingKey) -> String {
+    hex::encode(Sha256::digest(key.as_bytes()))
+}
+
+impl Shared {
+    fn addresses(
+        &self,
+        network: Network,
+        role: Role,
+        first: u32,
+        count: u32,
+    ) -> Result<Vec<SignedAddress>, SignerError> {
+        let chain = self.settings.chains.get(&network).copied();
+        let chain =
+            chain.ok_or_else(|| SignerError::Refused(format!("{network} is not enabled here")))?;
+        if count > ADDRESSES_MAX {
+            return Err(SignerError::Refused(format!("more than {ADDRESSES_MAX} at a time")));
+        }
+        let end = first.checked_add(count).filter(|end| *end <= 1 << 31);
+        let end = end.ok_or_else(|| SignerError::Refused("index beyond 2^31".to_owned()))?;
+        let signed = (first..end)
+            .map(|index| {
+                let address = self.deriver.address(network, chain, role, index)?;
+                let statement = address.statement(&self.settings.environment);
+                let signature = self.signing_key.sign(&statement).to_bytes();
+                Ok(SignedAddress { address, signature })
+            })
+            .collect::<Result<Vec<_>, SignerError>>()?;
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.record(network, role, end, &self.env)?;
+        Ok(signed)
+    }
+}
+
+#[async_trait]
+impl Signer for LocalSigner {
+    fn verifying_key(&self) -> VerifyingKey {
+        self.verifying_key
+    }
+
+    async fn addresses(
+        &self,
+        network: Network,
+        role: Role,
+        first_index: u32,
+        count: u32,
+    ) -> Result<Vec<SignedAddress>, SignerError> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || shared.addresses(network, role, first_index, count);
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| SignerError::Refused(error.to_string()))?
+    }
+
+    async fn next_index(&self, network: Network, role: Role) -> Result<u32, SignerError> {
+        let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(log.next_index(network, role))
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;
