@@ -34,6 +34,14 @@ pub struct Env {
     business_offset: Arc<AtomicI64>,
 }
 
+impl std::fmt::Debug for Env {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Env")
+            .field("business_offset", &self.business_offset)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Env {
     /// The real world.
     pub fn system() -> Self {
