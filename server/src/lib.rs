@@ -4,4 +4,6 @@
 pub mod chain;
 pub mod domain;
 pub mod env;
+pub mod failpoint;
 pub mod signer;
+pub mod store;

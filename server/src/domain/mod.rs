@@ -7,4 +7,5 @@ pub mod asset;
 pub mod deposit;
 pub mod event;
 pub mod invoice;
+pub mod ledger;
 pub mod time;

@@ -1,0 +1,34 @@
+//! Named places where a test lets the process die as if its power were cut. Always compiled, armed
+//! by one environment variable, and only on a sandbox deployment. Not here: any behaviour.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static ARMED: OnceLock<Armed> = OnceLock::new();
+
+struct Armed {
+    name: String,
+    remaining: AtomicU64,
+}
+
+/// Arms one failpoint from `NAME` or `NAME:HITS`: the process aborts at that hit of it. Later calls
+/// change nothing.
+pub fn arm(specification: &str) {
+    let (name, hits) = specification.split_once(':').unwrap_or((specification, "1"));
+    let remaining = AtomicU64::new(hits.parse().unwrap_or(1));
+    let _ = ARMED.set(Armed { name: name.to_owned(), remaining });
+}
+
+/// Marks a place. Costs one load when nothing is armed.
+pub fn hit(place: &str, moment: &str) {
+    let Some(armed) = ARMED.get() else { return };
+    let matches = armed
+        .name
+        .strip_prefix(place)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .is_some_and(|rest| rest == moment);
+    if matches && armed.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
+        eprintln!("failpoint {place}.{moment} hit");
+        std::process::abort();
+    }
+}

@@ -1,0 +1,329 @@
+//! The pool of deposit addresses: filled in batches by the worker, watched by the scanner, leased in
+//! blocks by the API processes, used once. Not here: derivation and signatures (`signer`, `domain`).
+
+use std::collections::HashMap;
+
+use sea_orm::FromQueryResult;
+use uuid::Uuid;
+
+use super::{
+    Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, lease_now, one,
+    placeholders, places,
+};
+use crate::domain::address::{ChainKind, DerivedAddress, Role, SignedAddress};
+use crate::domain::asset::Network;
+
+/// Rows written by one statement.
+const ROWS_PER_STATEMENT_MAX: usize = 200;
+/// Keys resolved by one statement.
+const KEYS_PER_STATEMENT_MAX: usize = 500;
+const ADDRESS_COLUMNS: usize = 12;
+
+/// An address that this process may hand out.
+#[derive(Debug, Clone)]
+pub struct LeasedAddress {
+    /// Its row.
+    pub id: Uuid,
+    /// What the signer vouched for.
+    pub signed: SignedAddress,
+}
+
+/// Whose an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressOwner {
+    /// The address's row.
+    pub address_id: Uuid,
+    /// The invoice it was handed out for.
+    pub invoice_id: Option<Uuid>,
+    /// That invoice's merchant.
+    pub merchant_id: Option<Uuid>,
+}
+
+/// How full a network's pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLevel {
+    /// Addresses that no process has.
+    pub free: u64,
+    /// One past the highest derivation index stored.
+    pub next_index: u32,
+}
+
+#[derive(FromQueryResult)]
+struct AddressRow {
+    id: Uuid,
+    address_key: Vec<u8>,
+    text: String,
+    chain: String,
+    role: i64,
+    account: i64,
+    path_index: i64,
+    signature: Vec<u8>,
+}
+
+#[derive(FromQueryResult)]
+struct OwnerRow {
+    address_id: Uuid,
+    address_key: Vec<u8>,
+    invoice_id: Option<Uuid>,
+    merchant_id: Option<Uuid>,
+}
+
+#[derive(FromQueryResult)]
+struct LevelRow {
+    free: i64,
+    next_index: i64,
+}
+
+#[derive(FromQueryResult)]
+struct BatchRow {
+    batch: i64,
+}
+
+#[derive(FromQueryResult)]
+struct KeyRow {
+    address_key: Vec<u8>,
+}
+
+/// How full the pool is.
+pub async fn level(db: &Db, network: Network, wallet_id: &str) -> Result<PoolLevel> {
+    let row: Option<LevelRow> = one(
+        db.reader(),
+        "SELECT COUNT(CASE WHEN state = 'free' THEN 1 END) AS free,
+                COALESCE(MAX(path_index) + 1, 0) AS next_index
+         FROM address WHERE network = $1 AND wallet_id = $2 AND role = 0",
+        vec![network.as_str().into(), wallet_id.into()],
+    )
+    .await?;
+    let row = row.ok_or_else(|| StoreError::Corrupt("no pool level".to_owned()))?;
+    let number = |value: i64| StoreError::Corrupt(format!("pool number {value}"));
+    Ok(PoolLevel {
+        free: u64::try_from(row.free).map_err(|_| number(row.free))?,
+        next_index: u32::try_from(row.next_index).map_err(|_| number(row.next_index))?,
+    })
+}
+
+/// Adds a batch of addresses and raises the network's batch number. The counter's row stays locked
+/// to the commit, so batches commit in the order of their numbers.
+pub async fn fill(
+    unit: &UnitOfWork,
+    wallet_id: &str,
+    addresses: &[(Uuid, SignedAddress)],
+    network: Network,
+) -> Result<i64> {
+    let row: Option<BatchRow> = one(
+        unit.db(),
+        "INSERT INTO pool_seq (network, next) VALUES ($1, 2)
+         ON CONFLICT (network) DO UPDATE SET next = pool_seq.next + 1 RETURNING next - 1 AS batch",
+        vec![network.as_str().into()],
+    )
+    .await?;
+    let batch = row.ok_or_else(|| StoreError::Corrupt("no batch number".to_owned()))?.batch;
+    for chunk in addresses.chunks(ROWS_PER_STATEMENT_MAX) {
+        let mut values = Vec::with_capacity(chunk.len() * ADDRESS_COLUMNS);
+        for (id, signed) in chunk {
+            let address = &signed.address;
+            values.extend([
+                (*id).into(),
+                network.as_str().into(),
+                address.key.clone().into(),
+                address.text.clone().into(),
+                wallet_id.into(),
+                address.chain.as_str().into(),
+                i64::from(address.role.level()).into(),
+                i64::from(address.account).into(),
+                i64::from(address.index).into(),
+                batch.into(),
+                signed.signature.to_vec().into(),
+                "free".into(),
+            ]);
+        }
+        let sql = format!(
+            "INSERT INTO address (id, network, address_key, text, wallet_id, chain, role, account,
+                path_index, fill_batch, signature, state) VALUES {} ON CONFLICT DO NOTHING",
+            placeholders(chunk.len(), ADDRESS_COLUMNS, 0)
+        );
+        execute(unit.db(), &sql, values).await?;
+    }
+    Ok(batch)
+}
+
+/// Takes addresses that nobody has out of use: what is done when the signer has issued more than
+/// this database knows, because a restored database may have handed them out before.
+pub async fn quarantine_free(unit: &UnitOfWork, network: Network) -> Result<u64> {
+    execute(
+        unit.db(),
+        "UPDATE address SET state = 'quarantined', leased_to = NULL, leased_until = NULL
+         WHERE network = $1 AND state IN ('free', 'leased')",
+        vec![network.as_str().into()],
+    )
+    .await
+}
+
+/// Takes one address out of use: its signature does not verify.
+pub async fn quarantine(db: &Db, id: Uuid) -> Result<()> {
+    let unit = db.begin("quarantine").await?;
+    execute(unit.db(), "UPDATE address SET state = 'quarantined' WHERE id = $1", vec![id.into()])
+        .await?;
+    unit.commit().await?;
+    Ok(())
+}
+
+/// Leases up to `count` free addresses whose batch the scanner watches, lowest index first. Leases
+/// that ran out are taken too: their holder has stopped handing them out by then.
+pub async fn lease(
+    db: &Db,
+    network: Network,
+    holder: Uuid,
+    count: u32,
+    seconds: i64,
+) -> Result<Vec<LeasedAddress>> {
+    let now = lease_now(db.backend());
+    let skip = if db.is_sqlite() { "" } else { " FOR UPDATE SKIP LOCKED" };
+    let sql = format!(
+        "UPDATE address SET state = 'leased', leased_to = $2, leased_until = {now} + $3
+         WHERE id IN (
+            SELECT a.id FROM address a
+            WHERE a.network = $1 AND a.role = 0
+              AND (a.state = 'free' OR (a.state = 'leased' AND a.leased_until < {now}))
+              AND a.fill_batch <= (SELECT watch_batch FROM chain_cursor c WHERE c.network = $1)
+              AND NOT EXISTS (SELECT 1 FROM deposit d WHERE d.address_id = a.id)
+            ORDER BY a.path_index LIMIT $4{skip})
+         RETURNING id, address_key, text, chain, role, account, path_index, signature"
+    );
+    let unit = db.begin("lease_addresses").await?;
+    let values = vec![
+        network.as_str().into(),
+        holder.into(),
+        (seconds * 1_000_000).into(),
+        i64::from(count).into(),
+    ];
+    let rows: Vec<AddressRow> = all(unit.db(), &sql, values).await?;
+    unit.commit().await?;
+    let mut leased =
+        rows.into_iter().map(|row| row.read(network)).collect::<Result<Vec<LeasedAddress>>>()?;
+    leased.sort_by_key(|address| address.signed.address.index);
+    Ok(leased)
+}
+
+/// Marks a leased address as handed out. False when it is not this holder's any more.
+pub async fn mark_used(
+    unit: &UnitOfWork,
+    id: Uuid,
+    holder: Uuid,
+    merchant_id: Uuid,
+) -> Result<bool> {
+    let changed = execute(
+        unit.db(),
+        "UPDATE address SET state = 'used', leased_to = NULL, leased_until = NULL,
+            merchant_id = $3
+         WHERE id = $1 AND state = 'leased' AND leased_to = $2",
+        vec![id.into(), holder.into(), merchant_id.into()],
+    )
+    .await?;
+    Ok(changed == 1)
+}
+
+/// The keys of a network's addresses in batches above `after`, and the newest batch's number.
+pub async fn keys_after(db: &Db, network: Network, after: i64) -> Result<(Vec<Vec<u8>>, i64)> {
+    let newest: Option<BatchRow> = one(
+        db.reader(),
+        "SELECT next - 1 AS batch FROM pool_seq WHERE network = $1",
+        vec![network.as_str().into()],
+    )
+    .await?;
+    let newest = newest.map_or(0, |row| row.batch);
+    if newest <= after {
+        return Ok((Vec::new(), newest.max(after)));
+    }
+    let rows: Vec<KeyRow> = all(
+        db.reader(),
+        "SELECT address_key FROM address
+         WHERE network = $1 AND fill_batch > $2 AND fill_batch <= $3",
+        vec![network.as_str().into(), after.into(), newest.into()],
+    )
+    .await?;
+    Ok((rows.into_iter().map(|row| row.address_key).collect(), newest))
+}
+
+/// Whose the given keys are; strangers are left out.
+pub async fn resolve(
+    db: &Db,
+    network: Network,
+    keys: &[Vec<u8>],
+) -> Result<HashMap<Vec<u8>, AddressOwner>> {
+    let mut owners = HashMap::with_capacity(keys.len());
+    for chunk in keys.chunks(KEYS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT a.id AS address_id, a.address_key, i.id AS invoice_id, i.merchant_id
+             FROM address a LEFT JOIN invoice i ON i.address_id = a.id
+             WHERE a.network = $1 AND a.address_key IN ({})",
+            places(chunk.len(), 1)
+        );
+        let mut values = vec![network.as_str().into()];
+        values.extend(chunk.iter().map(|key| key.clone().into()));
+        let rows: Vec<OwnerRow> = all(db.reader(), &sql, values).await?;
+        owners.extend(rows.into_iter().map(|row| {
+            let owner = AddressOwner {
+                address_id: row.address_id,
+                invoice_id: row.invoice_id,
+                merchant_id: row.merchant_id,
+            };
+            (row.address_key, owner)
+        }));
+    }
+    Ok(owners)
+}
+
+/// What the signer vouched for about one address.
+pub async fn signed_address(
+    unit: &UnitOfWork,
+    network: Network,
+    id: Uuid,
+) -> Result<Option<LeasedAddress>> {
+    let row: Option<AddressRow> = one(
+        unit.db(),
+        "SELECT id, address_key, text, chain, role, account, path_index, signature
+         FROM address WHERE id = $1",
+        vec![id.into()],
+    )
+    .await?;
+    row.map(|row| row.read(network)).transpose()
+}
+
+/// Locks a network's pool counter, so that only one process fills it at a time.
+pub async fn lock_pool(unit: &UnitOfWork, network: Network) -> Result<()> {
+    let backend = sea_orm::ConnectionTrait::get_database_backend(unit.db());
+    let sql =
+        format!("SELECT next AS batch FROM pool_seq WHERE network = $1{}", for_update(backend));
+    let _: Option<BatchRow> = one(unit.db(), &sql, vec![network.as_str().into()]).await?;
+    Ok(())
+}
+
+impl AddressRow {
+    fn read(self, network: Network) -> Result<LeasedAddress> {
+        let chain = match self.chain.as_str() {
+            "sandbox" => Some(ChainKind::Sandbox),
+            "regtest" => Some(ChainKind::Regtest),
+            "testnet" => Some(ChainKind::Testnet),
+            "mainnet" => Some(ChainKind::Mainnet),
+            _ => None,
+        };
+        let level = |value: i64| {
+            u32::try_from(value)
+                .map_err(|_| StoreError::Corrupt(format!("address path level {value}")))
+        };
+        let role = level(self.role)?;
+        let signature = <[u8; 64]>::try_from(self.signature.as_slice())
+            .map_err(|_| StoreError::Corrupt("address signature length".to_owned()))?;
+        let address = DerivedAddress {
+            network,
+            chain: known(chain, "chain", &self.chain)?,
+            role: known(Role::from_level(role), "role", &role.to_string())?,
+            account: level(self.account)?,
+            index: level(self.path_index)?,
+            text: self.text,
+            key: self.address_key,
+        };
+        Ok(LeasedAddress { id: self.id, signed: SignedAddress { address, signature } })
+    }
+}

@@ -1,0 +1,327 @@
+//! Deposit rows as the scanner writes them. What a deposit means for invoice and ledger is marked
+//! on the same rows by `apply`; the two sides meet in `version` and `applied_version`.
+
+use std::collections::HashSet;
+
+use sea_orm::FromQueryResult;
+use uuid::Uuid;
+
+use super::{
+    Db, Result, StoreError, UnitOfWork, all, execute, known, one, places, signed, units, unsigned,
+};
+use crate::domain::amount::stored;
+use crate::domain::asset::{Asset, Network};
+use crate::domain::deposit::{Deposit, DepositState};
+use crate::domain::time::Micros;
+
+/// Invoices read by one statement.
+const INVOICES_PER_STATEMENT_MAX: usize = 500;
+
+/// A transfer to one of our addresses, as it was found.
+#[derive(Debug, Clone)]
+pub struct FoundDeposit {
+    /// The id it gets if it is new.
+    pub id: Uuid,
+    /// The transaction.
+    pub txid: String,
+    /// Which transfer of it.
+    pub ordinal: String,
+    /// The address that was paid.
+    pub address_id: Uuid,
+    /// The invoice of that address.
+    pub invoice_id: Option<Uuid>,
+    /// The merchant of that invoice.
+    pub merchant_id: Option<Uuid>,
+    /// What was paid.
+    pub asset: Asset,
+    /// How much, base units.
+    pub units: u128,
+    /// When it counts as first seen, if it is new.
+    pub first_seen_at: Micros,
+    /// The block it is in.
+    pub block: Option<InBlock>,
+    /// What its transaction consumes.
+    pub consumes: Vec<String>,
+}
+
+/// A block that holds a deposit.
+#[derive(Debug, Clone)]
+pub struct InBlock {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub hash: String,
+    /// Its time as business time.
+    pub at: Micros,
+}
+
+#[derive(FromQueryResult)]
+struct ExistingRow {
+    id: Uuid,
+    generation: i64,
+    address_id: Uuid,
+    amount: String,
+    state: String,
+    block_hash: Option<String>,
+}
+
+/// A deposit's columns; every query of deposits selects these.
+#[derive(FromQueryResult)]
+pub(super) struct DepositRow {
+    id: Uuid,
+    invoice_id: Option<Uuid>,
+    txid: String,
+    ordinal: String,
+    amount: String,
+    block_height: Option<i64>,
+    included_at: Option<i64>,
+    first_seen_at: i64,
+    state: String,
+    version: i64,
+    credited: bool,
+    credit_generation: i64,
+    counted_pending: bool,
+}
+
+#[derive(FromQueryResult)]
+struct OutpointRow {
+    outpoint: String,
+}
+
+/// The columns of `DepositRow` of table alias `d`, each with `prefix` before its name.
+pub(super) fn columns(prefix: &str) -> String {
+    [
+        "id",
+        "invoice_id",
+        "txid",
+        "ordinal",
+        "amount",
+        "block_height",
+        "included_at",
+        "first_seen_at",
+        "state",
+        "version",
+        "credited",
+        "credit_generation",
+        "counted_pending",
+    ]
+    .map(|column| format!("d.{column} AS {prefix}{column}"))
+    .join(", ")
+}
+
+impl DepositRow {
+    pub(super) fn read(self) -> Result<(Option<Uuid>, Deposit)> {
+        let deposit = Deposit {
+            id: self.id,
+            txid: self.txid,
+            ordinal: self.ordinal,
+            units: units(&self.amount)?,
+            block_height: self.block_height.map(|h| unsigned(h, "block height")).transpose()?,
+            included_at: self.included_at.map(Micros),
+            first_seen_at: Micros(self.first_seen_at),
+            state: known(DepositState::parse(&self.state), "deposit state", &self.state)?,
+            version: self.version,
+            credited: self.credited,
+            credit_generation: self.credit_generation,
+            counted_pending: self.counted_pending,
+        };
+        Ok((self.invoice_id, deposit))
+    }
+}
+
+/// Writes down a found transfer: a new row, a change of place of a known one, or, where the same
+/// transaction and ordinal mean something else now, the next generation.
+pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<()> {
+    let existing: Option<ExistingRow> = one(
+        unit.db(),
+        "SELECT id, generation, address_id, amount, state, block_hash FROM deposit
+         WHERE network = $1 AND txid = $2 AND ordinal = $3 ORDER BY generation DESC LIMIT 1",
+        vec![network.as_str().into(), found.txid.clone().into(), found.ordinal.clone().into()],
+    )
+    .await?;
+    match existing {
+        None => insert(unit, network, found, 0).await?,
+        Some(row) if row.address_id == found.address_id && units(&row.amount)? == found.units => {
+            place(unit, &row, found.block.as_ref()).await?;
+        }
+        Some(row) => {
+            execute(
+                unit.db(),
+                "UPDATE deposit SET state = 'orphaned', block_height = NULL, block_hash = NULL,
+                    included_at = NULL, version = version + 1 WHERE id = $1",
+                vec![row.id.into()],
+            )
+            .await?;
+            insert(unit, network, found, row.generation + 1).await?;
+        }
+    }
+    for outpoint in &found.consumes {
+        execute(
+            unit.db(),
+            "INSERT INTO deposit_input (network, outpoint, txid) VALUES ($1, $2, $3)
+             ON CONFLICT DO NOTHING",
+            vec![network.as_str().into(), outpoint.clone().into(), found.txid.clone().into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert(
+    unit: &UnitOfWork,
+    network: Network,
+    found: &FoundDeposit,
+    generation: i64,
+) -> Result<()> {
+    let block = found.block.as_ref();
+    let height = block.map(|block| signed(block.height, "block height")).transpose()?;
+    let state = if block.is_some() { DepositState::Included } else { DepositState::Seen };
+    execute(
+        unit.db(),
+        "INSERT INTO deposit (id, network, txid, ordinal, generation, address_id, invoice_id,
+            merchant_id, asset, amount, block_height, block_hash, included_at, first_seen_at,
+            state, version, applied_version, credited, credit_generation, counted_pending)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, 0,
+            FALSE, 0, FALSE)",
+        vec![
+            found.id.into(),
+            network.as_str().into(),
+            found.txid.clone().into(),
+            found.ordinal.clone().into(),
+            generation.into(),
+            found.address_id.into(),
+            found.invoice_id.into(),
+            found.merchant_id.into(),
+            found.asset.as_str().into(),
+            stored(found.units).into(),
+            height.into(),
+            block.map(|block| block.hash.clone()).into(),
+            block.map(|block| block.at.0).into(),
+            found.first_seen_at.0.into(),
+            state.as_str().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn place(unit: &UnitOfWork, row: &ExistingRow, block: Option<&InBlock>) -> Result<()> {
+    match block {
+        Some(block) if row.block_hash.as_deref() != Some(block.hash.as_str()) => {
+            execute(
+                unit.db(),
+                "UPDATE deposit SET state = 'included', block_height = $2, block_hash = $3,
+                    included_at = $4, version = version + 1 WHERE id = $1",
+                vec![
+                    row.id.into(),
+                    signed(block.height, "block height")?.into(),
+                    block.hash.clone().into(),
+                    block.at.0.into(),
+                ],
+            )
+            .await?;
+        }
+        None if row.state == DepositState::Replaced.as_str() => {
+            execute(
+                unit.db(),
+                "UPDATE deposit SET state = 'seen', version = version + 1 WHERE id = $1",
+                vec![row.id.into()],
+            )
+            .await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Takes deposits in blocks above `height` out of their blocks: a fork removed them.
+pub async fn unconfirm_above(unit: &UnitOfWork, network: Network, height: u64) -> Result<u64> {
+    execute(
+        unit.db(),
+        "UPDATE deposit SET state = 'seen', block_height = NULL, block_hash = NULL,
+            included_at = NULL, version = version + 1
+         WHERE network = $1 AND state = 'included' AND block_height > $2",
+        vec![network.as_str().into(), signed(height, "height")?.into()],
+    )
+    .await
+}
+
+/// Marks waiting deposits as replaced whose transaction consumes `outpoint`, which `by` consumes
+/// now.
+pub async fn replace(unit: &UnitOfWork, network: Network, outpoint: &str, by: &str) -> Result<u64> {
+    execute(
+        unit.db(),
+        "UPDATE deposit SET state = 'replaced', version = version + 1
+         WHERE network = $1 AND state = 'seen' AND txid <> $3 AND txid IN (
+            SELECT txid FROM deposit_input WHERE network = $1 AND outpoint = $2)",
+        vec![network.as_str().into(), outpoint.into(), by.into()],
+    )
+    .await
+}
+
+/// What waiting deposits consume: whoever consumes the same replaces them.
+pub async fn waiting_outpoints(db: &Db, network: Network) -> Result<HashSet<String>> {
+    let rows: Vec<OutpointRow> = all(
+        db.reader(),
+        "SELECT DISTINCT n.outpoint FROM deposit d
+         JOIN deposit_input n ON n.network = d.network AND n.txid = d.txid
+         WHERE d.network = $1 AND d.state = 'seen'",
+        vec![network.as_str().into()],
+    )
+    .await?;
+    Ok(rows.into_iter().map(|row| row.outpoint).collect())
+}
+
+/// Every deposit of the given invoices.
+pub async fn of_invoices(unit: &UnitOfWork, invoices: &[Uuid]) -> Result<Vec<(Uuid, Deposit)>> {
+    let mut deposits = Vec::new();
+    for chunk in invoices.chunks(INVOICES_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT {} FROM deposit d WHERE d.invoice_id IN ({}) ORDER BY d.id",
+            columns(""),
+            places(chunk.len(), 0)
+        );
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        let rows: Vec<DepositRow> = all(unit.db(), &sql, values).await?;
+        for row in rows {
+            let (invoice, deposit) = row.read()?;
+            let invoice =
+                invoice.ok_or_else(|| StoreError::Corrupt("deposit lost invoice".to_owned()))?;
+            deposits.push((invoice, deposit));
+        }
+    }
+    Ok(deposits)
+}
+
+/// What `apply` decided about one deposit.
+#[derive(Debug, Clone, Copy)]
+pub struct Applied {
+    /// The deposit.
+    pub id: Uuid,
+    /// The version the decision was made from.
+    pub version: i64,
+    /// Whether the ledger holds it now.
+    pub credited: bool,
+    /// How often its credit was taken back by now.
+    pub credit_generation: i64,
+    /// Whether it is part of `pending` now.
+    pub counted_pending: bool,
+}
+
+/// Writes the decision down. False when the scanner changed the deposit meanwhile.
+pub async fn mark_applied(unit: &UnitOfWork, applied: Applied) -> Result<bool> {
+    let changed = execute(
+        unit.db(),
+        "UPDATE deposit SET applied_version = $2, credited = $3, credit_generation = $4,
+            counted_pending = $5 WHERE id = $1 AND version = $2",
+        vec![
+            applied.id.into(),
+            applied.version.into(),
+            applied.credited.into(),
+            applied.credit_generation.into(),
+            applied.counted_pending.into(),
+        ],
+    )
+    .await?;
+    Ok(changed == 1)
+}
