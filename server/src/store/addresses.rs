@@ -7,8 +7,7 @@ use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::{
-    Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, lease_now, one,
-    placeholders, places,
+    Db, Result, StoreError, UnitOfWork, all, execute, known, lease_now, one, placeholders, places,
 };
 use crate::domain::address::{ChainKind, DerivedAddress, Role, SignedAddress};
 use crate::domain::asset::Network;
@@ -288,15 +287,6 @@ pub async fn signed_address(
     )
     .await?;
     row.map(|row| row.read(network)).transpose()
-}
-
-/// Locks a network's pool counter, so that only one process fills it at a time.
-pub async fn lock_pool(unit: &UnitOfWork, network: Network) -> Result<()> {
-    let backend = sea_orm::ConnectionTrait::get_database_backend(unit.db());
-    let sql =
-        format!("SELECT next AS batch FROM pool_seq WHERE network = $1{}", for_update(backend));
-    let _: Option<BatchRow> = one(unit.db(), &sql, vec![network.as_str().into()]).await?;
-    Ok(())
 }
 
 impl AddressRow {

@@ -1,0 +1,172 @@
+//! Finds, in transactions already read, payments to watched addresses and transactions that consume
+//! watched outpoints. Pure. Not here: where the transactions come from.
+
+use std::collections::HashSet;
+
+use bitcoin::{OutPoint, Txid};
+
+use super::block::{Output, Transaction, TransactionKind};
+use crate::chain::{Consumption, Transfer, Watch};
+use crate::domain::asset::Network;
+
+/// How many [`Transfer::consumes`] entries one transaction may cause over all its transfers. A
+/// transaction of ten thousand inputs that pays us ten thousand times would otherwise cost
+/// gigabytes. Beyond it each transfer names only its first inputs: a replacement that shares none
+/// of those is not noticed in the mempool, which never decides about money.
+const MAX_CONSUMED_KEYS_PER_TRANSACTION: usize = 100_000;
+
+const OUTPOINT_PREFIX: &str = "u:";
+
+/// What a watch found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub transfers: Vec<Transfer>,
+    pub consumptions: Vec<Consumption>,
+}
+
+/// Looks through transactions of one network.
+pub(super) struct Matcher<'a> {
+    network: Network,
+    watch: Watch<'a>,
+    outpoints: HashSet<OutPoint>,
+    found: Found,
+}
+
+impl<'a> Matcher<'a> {
+    /// Watched keys of another form than `u:txid:vout` belong to other chains and match nothing.
+    pub fn new(network: Network, watch: Watch<'a>) -> Self {
+        let outpoints = watch.consumed.iter().filter_map(|key| outpoint_of(key)).collect();
+        Self { network, watch, outpoints, found: Found::default() }
+    }
+
+    /// Looks through one transaction. Coinbase outputs are left out: a payer is no miner, and they
+    /// cannot be spent for 100 blocks. Outputs of Litecoin's HogEx are payments like others: that
+    /// is how a payer's coins leave MWEB. Outputs of zero are no payments.
+    pub fn look(&mut self, transaction: &Transaction) {
+        for input in &transaction.inputs {
+            if self.outpoints.contains(input) {
+                let txid = transaction.txid.to_string();
+                self.found.consumptions.push(Consumption { key: key_of(input), txid });
+            }
+        }
+        if transaction.kind == TransactionKind::Coinbase {
+            return;
+        }
+        let ours: Vec<(usize, &Output)> = transaction
+            .outputs
+            .iter()
+            .enumerate()
+            .filter(|(_, output)| {
+                output.units > 0 && self.watch.addresses.may_watch(&output.script)
+            })
+            .collect();
+        if ours.is_empty() {
+            return;
+        }
+        let per_transfer = MAX_CONSUMED_KEYS_PER_TRANSACTION / ours.len();
+        if transaction.inputs.len() > per_transfer {
+            tracing::warn!(txid = %transaction.txid, inputs = transaction.inputs.len(),
+                transfers = ours.len(), per_transfer, "more inputs than are kept per transfer");
+        }
+        let consumes: Vec<String> =
+            transaction.inputs.iter().take(per_transfer).map(key_of).collect();
+        for (vout, output) in ours {
+            self.found.transfers.push(self.transfer(&transaction.txid, vout, output, &consumes));
+        }
+    }
+
+    /// Everything found so far.
+    pub fn finish(self) -> Found {
+        self.found
+    }
+
+    fn transfer(&self, txid: &Txid, vout: usize, output: &Output, consumes: &[String]) -> Transfer {
+        Transfer {
+            txid: txid.to_string(),
+            ordinal: format!("o:{vout}"),
+            address_key: output.script.to_vec(),
+            asset: self.network.asset(),
+            units: u128::from(output.units),
+            consumes: consumes.to_vec(),
+        }
+    }
+}
+
+fn key_of(outpoint: &OutPoint) -> String {
+    format!("{OUTPOINT_PREFIX}{outpoint}")
+}
+
+fn outpoint_of(key: &str) -> Option<OutPoint> {
+    key.strip_prefix(OUTPOINT_PREFIX)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::AddressFilter;
+    use bitcoin::hashes::Hash;
+
+    struct Starts(u8);
+
+    impl AddressFilter for Starts {
+        fn may_watch(&self, key: &[u8]) -> bool {
+            key.first() == Some(&self.0)
+        }
+    }
+
+    fn outpoint(byte: u8, vout: u32) -> OutPoint {
+        OutPoint { txid: Txid::from_byte_array([byte; 32]), vout }
+    }
+
+    fn output(units: u64, script: &[u8]) -> Output {
+        Output { units, script: script.into() }
+    }
+
+    fn transaction(kind: TransactionKind, outputs: Vec<Output>) -> Transaction {
+        let inputs = vec![outpoint(1, 0), outpoint(2, 7)];
+        Transaction { txid: Txid::from_byte_array([9; 32]), kind, inputs, outputs }
+    }
+
+    fn look(transaction: &Transaction, consumed: &HashSet<String>) -> Found {
+        let watch = Watch { addresses: &Starts(5), consumed };
+        let mut matcher = Matcher::new(Network::Ltc, watch);
+        matcher.look(transaction);
+        matcher.finish()
+    }
+
+    #[test]
+    fn each_paid_output_is_a_transfer_of_its_own() {
+        let outputs =
+            vec![output(10, &[4]), output(11, &[5]), output(0, &[5]), output(12, &[5, 1])];
+        let found = look(&transaction(TransactionKind::HogEx, outputs), &HashSet::new());
+        let seen: Vec<_> = found.transfers.iter().map(|t| (t.ordinal.as_str(), t.units)).collect();
+        assert_eq!(seen, [("o:1", 11), ("o:3", 12)], "zero and strangers are left out");
+        let keys = [format!("u:{}:0", "01".repeat(32)), format!("u:{}:7", "02".repeat(32))];
+        assert!(found.transfers.iter().all(|transfer| transfer.consumes == keys));
+    }
+
+    #[test]
+    fn a_miner_is_no_payer() {
+        let coinbase = transaction(TransactionKind::Coinbase, vec![output(50, &[5])]);
+        assert_eq!(look(&coinbase, &HashSet::new()), Found::default());
+    }
+
+    #[test]
+    fn watched_outpoints_are_found_whoever_is_paid() {
+        let consumed: HashSet<String> =
+            [key_of(&outpoint(2, 7)), key_of(&outpoint(2, 8)), "n:abc:1".to_owned()].into();
+        let found = look(&transaction(TransactionKind::Ordinary, vec![]), &consumed);
+        let txid = "09".repeat(32);
+        assert_eq!(found.consumptions, [Consumption { key: key_of(&outpoint(2, 7)), txid }]);
+    }
+
+    #[test]
+    fn a_transaction_of_many_inputs_and_outputs_stays_small() {
+        let mut big = transaction(TransactionKind::Ordinary, vec![output(1, &[5]); 5_000]);
+        big.inputs = (0..5_000).map(|vout| outpoint(3, vout)).collect();
+        let found = look(&big, &HashSet::new());
+        assert_eq!(found.transfers.len(), 5_000, "no payment is lost");
+        let keys: usize = found.transfers.iter().map(|transfer| transfer.consumes.len()).sum();
+        assert_eq!(keys, MAX_CONSUMED_KEYS_PER_TRANSACTION);
+    }
+}

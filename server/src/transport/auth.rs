@@ -1,0 +1,219 @@
+//! The one authentication path: every gRPC, gRPC-web and REST call passes here. An API key is looked
+//! up by its public part, its secret compared by digest in constant time, and its scope held
+//! against the method's rule. Not here: who may do what (the contract's options, `access`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use cryptopayment_proto::options::v1::{Audience, Scope};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use subtle::ConstantTimeEq;
+use tonic::body::Body;
+
+use super::access::AccessRules;
+use super::status::status;
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::time::Micros;
+use crate::env::Env;
+use crate::store::Db;
+use crate::store::keys::{self, ApiKey};
+use crate::usecase::Caller;
+use crate::usecase::manage_keys::digest;
+
+/// How long another process may still use a key after it was revoked here.
+const CACHED_SECONDS: u64 = 4;
+/// Keys remembered at a time.
+const CACHED_KEYS_MAX: usize = 10_000;
+/// Bytes of an `authorization` value that are looked at.
+const AUTHORIZATION_BYTES_MAX: usize = 512;
+/// Tells the gateway that this key's answers are full.
+const VIEW_HEADER: &str = "x-gateway-view";
+
+/// Authenticates calls.
+#[derive(Clone)]
+pub struct Authenticator {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    db: Db,
+    env: Env,
+    rules: AccessRules,
+    is_sandbox: bool,
+    keys: Mutex<HashMap<String, Remembered>>,
+}
+
+struct Remembered {
+    key: Arc<ApiKey>,
+    until: Micros,
+}
+
+/// An authenticated call's key and who it stands for.
+struct Authenticated {
+    caller: Caller,
+    full_view: bool,
+}
+
+impl Authenticator {
+    /// An authenticator by these rules.
+    pub fn new(db: Db, env: Env, rules: AccessRules, is_sandbox: bool) -> Self {
+        let keys = Mutex::default();
+        Self { shared: Arc::new(Shared { db, env, rules, is_sandbox, keys }) }
+    }
+
+    /// Forgets a key, so that its next use reads the database.
+    pub fn forget(&self, public_id: &str) {
+        self.lock().remove(public_id);
+    }
+
+    /// Forgets every key: a merchant's approval changed.
+    pub fn forget_all(&self) {
+        self.lock().clear();
+    }
+
+    /// Lets a call pass with its caller attached, or answers with why not.
+    pub async fn public(
+        State(this): State<Self>,
+        mut request: Request,
+        next: Next,
+    ) -> Response {
+        let Some(access) = this.shared.rules.get(request.uri().path()) else {
+            // Health, reflection and unknown methods: nothing of anybody's is behind them.
+            return next.run(request).await;
+        };
+        let header = request.headers().get(AUTHORIZATION);
+        let authenticated = match access.audience {
+            Audience::Merchant => this.authenticate(header, access.scope).await,
+            Audience::Sandbox if this.shared.is_sandbox => {
+                this.authenticate(header, access.scope).await
+            }
+            // What exists elsewhere does not exist here.
+            _ => Err(unknown_method()),
+        };
+        match authenticated {
+            Ok(Authenticated { caller, full_view }) => {
+                request.extensions_mut().insert(caller);
+                let mut response = next.run(request).await;
+                if full_view {
+                    let full = HeaderValue::from_static("full");
+                    response.headers_mut().insert(VIEW_HEADER, full);
+                }
+                response
+            }
+            Err(failure) => refuse(failure),
+        }
+    }
+
+    /// Lets operator calls pass that came through the admin socket, which only its owner can open.
+    pub async fn operator(State(this): State<Self>, request: Request, next: Next) -> Response {
+        match this.shared.rules.get(request.uri().path()) {
+            Some(access) if access.audience != Audience::Operator => refuse(unknown_method()),
+            _ => next.run(request).await,
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        header: Option<&HeaderValue>,
+        scope: Scope,
+    ) -> Result<Authenticated, Failure> {
+        let (public_id, secret) = credentials(header)?;
+        self.check_mode(public_id)?;
+        let key = self.key(public_id).await?.ok_or_else(invalid)?;
+        let matches: bool = digest(secret).ct_eq(key.digest.as_slice()).into();
+        let now = self.shared.env.now().0;
+        let over = key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now);
+        if !matches || over {
+            return Err(invalid());
+        }
+        if key.approved_at.is_none() {
+            return Err(Failure::new(
+                Class::PermissionDenied,
+                Reason::MerchantNotApproved,
+                "the merchant is not approved yet",
+            ));
+        }
+        let wanted = scope.as_str_name();
+        if key.scopes != "*" && !key.scopes.split(',').any(|has| has == wanted) {
+            let text = format!("the key lacks the scope {wanted}");
+            return Err(Failure::new(Class::PermissionDenied, Reason::ScopeMissing, text));
+        }
+        let caller = Caller {
+            merchant_id: key.merchant_id,
+            api_key_id: key.id,
+            public_id: key.public_id.clone(),
+            honors_late: key.honors_late,
+        };
+        Ok(Authenticated { caller, full_view: key.rest_view == "full" })
+    }
+
+    /// A key of the other kind is refused by name.
+    fn check_mode(&self, public_id: &str) -> Result<(), Failure> {
+        let (other, here) = if self.shared.is_sandbox {
+            ("pk_live_", "a sandbox: use a pk_test_ key")
+        } else {
+            ("pk_test_", "live: use a pk_live_ key")
+        };
+        if public_id.starts_with(other) {
+            let text = format!("this deployment is {here}");
+            return Err(Failure::new(Class::Unauthenticated, Reason::KeyModeMismatch, text));
+        }
+        Ok(())
+    }
+
+    async fn key(&self, public_id: &str) -> Result<Option<Arc<ApiKey>>, Failure> {
+        let now = self.shared.env.system_now();
+        if let Some(known) = self.lock().get(public_id).filter(|known| known.until > now) {
+            return Ok(Some(known.key.clone()));
+        }
+        let Some(key) = keys::get(&self.shared.db, public_id).await? else { return Ok(None) };
+        let key = Arc::new(key);
+        let until = now.plus(Duration::from_secs(CACHED_SECONDS));
+        let mut known = self.lock();
+        if known.len() >= CACHED_KEYS_MAX {
+            known.clear();
+        }
+        known.insert(public_id.to_owned(), Remembered { key: key.clone(), until });
+        Ok(Some(key))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Remembered>> {
+        self.shared.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The public and secret part of `Bearer KEY:SECRET`.
+fn credentials(header: Option<&HeaderValue>) -> Result<(&str, &str), Failure> {
+    let header = header.ok_or_else(|| {
+        Failure::new(
+            Class::Unauthenticated,
+            Reason::CredentialsMissing,
+            "send `Authorization: Bearer KEY:SECRET`",
+        )
+    })?;
+    let text = header.to_str().ok().filter(|text| text.len() <= AUTHORIZATION_BYTES_MAX);
+    let (scheme, rest) = text.and_then(|text| text.split_once(' ')).ok_or_else(invalid)?;
+    let (public_id, secret) = rest.trim().split_once(':').ok_or_else(invalid)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok((public_id, secret)) } else { Err(invalid()) }
+}
+
+fn invalid() -> Failure {
+    Failure::new(
+        Class::Unauthenticated,
+        Reason::CredentialsInvalid,
+        "the API key or its secret is wrong, or it was revoked",
+    )
+}
+
+fn unknown_method() -> Failure {
+    Failure::new(Class::Unimplemented, Reason::NotImplemented, "there is no such method here")
+}
+
+fn refuse(failure: Failure) -> Response {
+    status(failure).into_http::<Body>().map(axum::body::Body::new)
+}

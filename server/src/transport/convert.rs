@@ -1,0 +1,156 @@
+//! From the domain's types to the contract's messages, and the few parses that go the other way.
+//! No rule is decided here.
+
+use cryptopayment_proto::v1;
+use prost_types::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::amount::decimal;
+use crate::domain::deposit::{Deposit, DepositState};
+use crate::domain::event::EventBody;
+use crate::domain::failure::{Failure, Reason};
+use crate::domain::invoice::{Exception, Moment, Status, is_on_time, summarize};
+use crate::domain::price;
+use crate::domain::time::Micros;
+use crate::store::events::Event;
+use crate::store::invoices::InvoiceView;
+
+/// A moment as protobuf has it.
+pub fn timestamp(at: Micros) -> Timestamp {
+    let nanos = i32::try_from(at.0.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+    Timestamp { seconds: at.seconds(), nanos }
+}
+
+/// A moment that a caller gave, cut to microseconds.
+pub fn micros(at: &Timestamp) -> Micros {
+    Micros(at.seconds.saturating_mul(1_000_000).saturating_add(i64::from(at.nanos) / 1_000))
+}
+
+/// An id that a caller gave; text that is no UUID names nothing.
+pub fn id(text: &str, missing: fn() -> Failure) -> Result<Uuid, Failure> {
+    if text.is_empty() {
+        return Err(Failure::field("id", Reason::FieldRequired, "is required"));
+    }
+    Uuid::try_parse(text).map_err(|_| missing())
+}
+
+/// The invoice as the contract shows it at `now`.
+pub fn invoice(view: &InvoiceView, now: Micros) -> v1::Invoice {
+    let invoice = &view.invoice;
+    let decimals = invoice.network.asset().decimals();
+    let moment = Moment { now, watermark: now, head: view.head, finalized: None };
+    let standing = invoice.standing;
+    let summary = summarize(&invoice.terms, standing.status, moment, &view.deposits);
+    let mut deposits: Vec<&Deposit> =
+        view.deposits.iter().filter(|d| d.state != DepositState::Orphaned).collect();
+    deposits.sort_by_key(|d| (d.first_seen_at, d.txid.clone(), d.ordinal.clone()));
+    let payments = deposits.into_iter().map(|deposit| v1::InvoicePayment {
+        txid: deposit.txid.clone(),
+        ordinal: deposit.ordinal.clone(),
+        amount: decimal(deposit.units, decimals),
+        state: payment_state(deposit).into(),
+        confirmations: u32::try_from(deposit.confirmations(view.head)).unwrap_or(u32::MAX),
+        first_seen_at: Some(timestamp(deposit.first_seen_at)),
+        on_time: is_on_time(&invoice.terms, now, deposit),
+    });
+    v1::Invoice {
+        id: invoice.id.to_string(),
+        order_id: invoice.order_id.clone(),
+        status: status(standing.status).into(),
+        network: invoice.network.as_str().to_owned(),
+        network_label: invoice.network.label().to_owned(),
+        coin: invoice.network.invoice_coin().to_owned(),
+        amount_usd: price::usd(invoice.amount_cents),
+        amount_crypto: decimal(invoice.terms.amount_units, decimals),
+        address: invoice.address_text.clone(),
+        paid_amount: decimal(summary.paid_units, decimals),
+        txid: summary.txid,
+        confirmations: Some(v1::Confirmations {
+            received: summary.received,
+            required: invoice.terms.confirmations_required,
+        }),
+        expires_at: Some(timestamp(invoice.terms.expires_at)),
+        created_at: Some(timestamp(invoice.created_at)),
+        exception: exception(standing.exception).into(),
+        is_final: standing.status.is_final(),
+        metadata: invoice.metadata.clone(),
+        amount_units: invoice.terms.amount_units.to_string(),
+        paid_units: summary.paid_units.to_string(),
+        rate: invoice.rate.clone(),
+        rate_source: invoice.rate_source.clone(),
+        payments: payments.collect(),
+    }
+}
+
+fn payment_state(deposit: &Deposit) -> v1::PaymentState {
+    match deposit.state {
+        DepositState::Included if deposit.credited => v1::PaymentState::Credited,
+        DepositState::Included => v1::PaymentState::Included,
+        DepositState::Seen => v1::PaymentState::Seen,
+        DepositState::Replaced | DepositState::Orphaned => v1::PaymentState::Replaced,
+    }
+}
+
+fn status(status: Status) -> v1::InvoiceStatus {
+    match status {
+        Status::Pending => v1::InvoiceStatus::Pending,
+        Status::Confirming => v1::InvoiceStatus::Confirming,
+        Status::Confirmed => v1::InvoiceStatus::Confirmed,
+        Status::Expired => v1::InvoiceStatus::Expired,
+    }
+}
+
+/// The status that a filter names; UNSPECIFIED filters nothing.
+pub fn status_filter(number: i32) -> Result<Option<Status>, Failure> {
+    match v1::InvoiceStatus::try_from(number) {
+        Ok(v1::InvoiceStatus::Unspecified) => Ok(None),
+        Ok(v1::InvoiceStatus::Pending) => Ok(Some(Status::Pending)),
+        Ok(v1::InvoiceStatus::Confirming) => Ok(Some(Status::Confirming)),
+        Ok(v1::InvoiceStatus::Confirmed) => Ok(Some(Status::Confirmed)),
+        Ok(v1::InvoiceStatus::Expired) => Ok(Some(Status::Expired)),
+        Err(_) => Err(Failure::field("status", Reason::InvalidField, "is no status")),
+    }
+}
+
+fn exception(exception: Exception) -> v1::InvoiceException {
+    match exception {
+        Exception::None => v1::InvoiceException::None,
+        Exception::Underpaid => v1::InvoiceException::Underpaid,
+        Exception::Overpaid => v1::InvoiceException::Overpaid,
+        Exception::Late => v1::InvoiceException::Late,
+        Exception::Reorged => v1::InvoiceException::Reorged,
+        Exception::Canceled => v1::InvoiceException::Canceled,
+    }
+}
+
+/// The documented webhook body, not yet signed.
+pub fn webhook_body(body: &EventBody) -> v1::WebhookBody {
+    v1::WebhookBody {
+        event: body.event.clone(),
+        invoice_id: body.invoice_id.to_string(),
+        order_id: body.order_id.clone(),
+        status: body.status.clone(),
+        network: body.network.clone(),
+        coin: body.coin.clone(),
+        amount_usd: body.amount_usd.clone(),
+        amount_crypto: body.amount_crypto.clone(),
+        paid_amount: body.paid_amount.clone(),
+        txid: body.txid.clone(),
+        confirmations: body.confirmations,
+        address: body.address.clone(),
+        timestamp: Some(timestamp(Micros(body.timestamp))),
+        signature: String::new(),
+    }
+}
+
+/// An event as the log shows it.
+pub fn event(event: &Event) -> v1::Event {
+    v1::Event {
+        sequence: event.seq,
+        r#type: event.kind.as_str().to_owned(),
+        invoice_id: event.aggregate_id.to_string(),
+        version: event.aggregate_version,
+        created_at: Some(timestamp(event.created_at)),
+        data: Some(webhook_body(&event.body)),
+    }
+}

@@ -1,0 +1,160 @@
+//! The operator's services: merchants and keys. Served on the admin socket alone.
+
+use std::sync::Arc;
+
+use cryptopayment_proto::admin::v1;
+use cryptopayment_proto::admin::v1::api_key_service_server::ApiKeyService;
+use cryptopayment_proto::admin::v1::merchant_service_server::MerchantService;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::time::Micros;
+use crate::store::keys::{self, ApiKey};
+use crate::store::merchants::{self, Merchant};
+use crate::transport::auth::Authenticator;
+use crate::transport::convert;
+use crate::transport::status::{status, store_status};
+use crate::usecase::manage_keys::{EndpointChange, ManageKeys};
+
+/// Who stands in the audit log for calls through the socket.
+const ACTOR: &str = "operator";
+
+/// Both services with what they need.
+#[derive(Clone)]
+pub struct AdminApi {
+    /// The use cases.
+    pub manage: Arc<ManageKeys>,
+    /// Forgets what changed.
+    pub auth: Authenticator,
+}
+
+#[tonic::async_trait]
+impl MerchantService for AdminApi {
+    async fn create_merchant(
+        &self,
+        request: Request<v1::CreateMerchantRequest>,
+    ) -> Result<Response<v1::CreateMerchantResponse>, Status> {
+        let name = &request.get_ref().name;
+        let merchant = self.manage.create_merchant(name, ACTOR).await.map_err(status)?;
+        Ok(Response::new(v1::CreateMerchantResponse { merchant: Some(shown(&merchant)) }))
+    }
+
+    async fn approve_merchant(
+        &self,
+        request: Request<v1::ApproveMerchantRequest>,
+    ) -> Result<Response<v1::ApproveMerchantResponse>, Status> {
+        let id = merchant_id(&request.get_ref().id)?;
+        let merchant = self.manage.approve_merchant(id, ACTOR).await.map_err(status)?;
+        self.auth.forget_all();
+        Ok(Response::new(v1::ApproveMerchantResponse { merchant: Some(shown(&merchant)) }))
+    }
+
+    async fn list_merchants(
+        &self,
+        _request: Request<v1::ListMerchantsRequest>,
+    ) -> Result<Response<v1::ListMerchantsResponse>, Status> {
+        let merchants = merchants::list(&self.manage.db).await.map_err(store_status)?;
+        let merchants = merchants.iter().map(shown).collect();
+        Ok(Response::new(v1::ListMerchantsResponse { merchants }))
+    }
+}
+
+#[tonic::async_trait]
+impl ApiKeyService for AdminApi {
+    async fn create_api_key(
+        &self,
+        request: Request<v1::CreateApiKeyRequest>,
+    ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
+        let message = request.get_ref();
+        let merchant = merchant_id(&message.merchant_id)?;
+        let full = message.rest_view() == v1::RestView::Full;
+        let created = self
+            .manage
+            .create_key(merchant, &message.name, full, ACTOR)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(v1::CreateApiKeyResponse {
+            key: Some(shown_key(&created.key)),
+            api_secret: created.secret,
+            app_key: created.app_key,
+        }))
+    }
+
+    async fn revoke_api_key(
+        &self,
+        request: Request<v1::RevokeApiKeyRequest>,
+    ) -> Result<Response<v1::RevokeApiKeyResponse>, Status> {
+        let public_id = &request.get_ref().api_key;
+        let key = self.manage.revoke_key(public_id, ACTOR).await.map_err(status)?;
+        self.auth.forget(public_id);
+        Ok(Response::new(v1::RevokeApiKeyResponse { key: Some(shown_key(&key)) }))
+    }
+
+    async fn list_api_keys(
+        &self,
+        request: Request<v1::ListApiKeysRequest>,
+    ) -> Result<Response<v1::ListApiKeysResponse>, Status> {
+        let merchant = merchant_id(&request.get_ref().merchant_id)?;
+        let keys = keys::of_merchant(&self.manage.db, merchant).await.map_err(store_status)?;
+        let keys = keys.iter().map(shown_key).collect();
+        Ok(Response::new(v1::ListApiKeysResponse { keys }))
+    }
+
+    async fn set_webhook(
+        &self,
+        request: Request<v1::SetWebhookRequest>,
+    ) -> Result<Response<v1::SetWebhookResponse>, Status> {
+        let message = request.into_inner();
+        let change = EndpointChange { url: message.url, events: message.events };
+        let key = self
+            .manage
+            .set_endpoint(&message.api_key, &change, ACTOR)
+            .await
+            .map_err(status)?;
+        self.auth.forget(&message.api_key);
+        Ok(Response::new(v1::SetWebhookResponse { key: Some(shown_key(&key)) }))
+    }
+
+    async fn get_app_key(
+        &self,
+        request: Request<v1::GetAppKeyRequest>,
+    ) -> Result<Response<v1::GetAppKeyResponse>, Status> {
+        let key = self.manage.key(&request.get_ref().api_key).await.map_err(status)?;
+        let app_key = self.manage.app_key(&key).map_err(status)?;
+        Ok(Response::new(v1::GetAppKeyResponse { app_key }))
+    }
+}
+
+fn merchant_id(text: &str) -> Result<Uuid, Status> {
+    let missing = || {
+        Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant")
+    };
+    convert::id(text, missing).map_err(status)
+}
+
+fn shown(merchant: &Merchant) -> v1::Merchant {
+    v1::Merchant {
+        id: merchant.id.to_string(),
+        name: merchant.name.clone(),
+        approved: merchant.approved_at.is_some(),
+        created_at: Some(convert::timestamp(Micros(merchant.created_at))),
+    }
+}
+
+fn shown_key(key: &ApiKey) -> v1::ApiKey {
+    let view = if key.rest_view == "full" { v1::RestView::Full } else { v1::RestView::Basic };
+    let events = key.webhook_events.as_deref().filter(|events| !events.is_empty());
+    v1::ApiKey {
+        api_key: key.public_id.clone(),
+        merchant_id: key.merchant_id.to_string(),
+        name: key.name.clone(),
+        revoked: key.revoked_at.is_some(),
+        rest_view: view.into(),
+        webhook_url: key.webhook_url.clone(),
+        webhook_events: events
+            .map(|events| events.split(',').map(str::to_owned).collect())
+            .unwrap_or_default(),
+        created_at: Some(convert::timestamp(Micros(key.created_at))),
+    }
+}

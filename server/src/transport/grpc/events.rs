@@ -1,0 +1,182 @@
+//! EventService: the merchant's log as a list and as a stream that resumes.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::time::Duration;
+
+use cryptopayment_proto::v1;
+use cryptopayment_proto::v1::event_service_server::EventService;
+use cryptopayment_proto::v1::stream_events_request::From;
+use futures_util::Stream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::caller;
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::env::Env;
+use crate::store::events::{self, Event};
+use crate::store::Db;
+use crate::transport::convert;
+use crate::transport::status::{status, store_status};
+use crate::worker::Signals;
+
+/// Events returned by one call unless it asks for another number.
+const LIMIT_DEFAULT: u32 = 20;
+/// Events returned by one call at the most, and read at a time for a stream.
+const LIMIT_MAX: u32 = 100;
+/// How often the log is read without a signal: another process may have written.
+const STREAM_POLL: Duration = Duration::from_secs(1);
+
+/// The service with what it needs.
+#[derive(Clone)]
+pub struct EventApi {
+    /// The ledger's database.
+    pub db: Db,
+    /// The outside world.
+    pub env: Env,
+    /// Wakes streams.
+    pub signals: Signals,
+    /// Ends streams when the server stops.
+    pub stop: CancellationToken,
+}
+
+type EventStream = Pin<Box<dyn Stream<Item = Result<v1::StreamEventsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl EventService for EventApi {
+    type StreamEventsStream = EventStream;
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        let caller = caller(&request)?;
+        let message = request.get_ref();
+        let limit = if message.limit == 0 { LIMIT_DEFAULT } else { message.limit };
+        if limit > LIMIT_MAX {
+            let hint = format!("must be at most {LIMIT_MAX}");
+            return Err(status(Failure::field("limit", Reason::InvalidField, hint)));
+        }
+        self.check_cursor(caller.merchant_id, message.after).await?;
+        let found = events::list(&self.db, caller.merchant_id, message.after, limit)
+            .await
+            .map_err(store_status)?;
+        let next_after = found.last().map_or(message.after, |event| event.seq);
+        let events = found.iter().map(convert::event).collect();
+        Ok(Response::new(v1::ListEventsResponse { events, next_after }))
+    }
+
+    async fn stream_events(
+        &self,
+        request: Request<v1::StreamEventsRequest>,
+    ) -> Result<Response<EventStream>, Status> {
+        let caller = caller(&request)?;
+        let after = self.start(caller.merchant_id, request.get_ref().from.as_ref()).await?;
+        let stream = Streaming {
+            events: self.signals.events(),
+            api: self.clone(),
+            merchant_id: caller.merchant_id,
+            after,
+            ready: VecDeque::new(),
+            greeted: false,
+            ended: false,
+        };
+        Ok(Response::new(Box::pin(futures_util::stream::unfold(stream, Streaming::next))))
+    }
+}
+
+impl EventApi {
+    /// The sequence that a stream begins after.
+    async fn start(&self, merchant_id: Uuid, from: Option<&From>) -> Result<u64, Status> {
+        let start = match from {
+            Some(From::After(after)) => {
+                self.check_cursor(merchant_id, *after).await?;
+                return Ok(*after);
+            }
+            Some(From::Start(start)) => v1::StreamStart::try_from(*start).ok(),
+            None => None,
+        };
+        let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
+        match start {
+            Some(v1::StreamStart::Earliest) => Ok(range.first - 1),
+            Some(v1::StreamStart::Latest) => Ok(range.next - 1),
+            _ => Err(status(Failure::field(
+                "from",
+                Reason::FieldRequired,
+                "is required: after, or start EARLIEST or LATEST",
+            ))),
+        }
+    }
+
+    /// Refuses a cursor whose next event is gone, and one from the future.
+    async fn check_cursor(&self, merchant_id: Uuid, after: u64) -> Result<(), Status> {
+        let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
+        if after > 0 && after + 1 < range.first {
+            let text = format!("the oldest event kept is {}", range.first);
+            return Err(status(Failure::new(Class::OutOfRange, Reason::CursorExpired, text)));
+        }
+        if after >= range.next {
+            let text = format!("is beyond the newest event {}", range.next - 1);
+            return Err(status(Failure::field("after", Reason::InvalidField, text)));
+        }
+        Ok(())
+    }
+}
+
+/// A stream under way.
+struct Streaming {
+    api: EventApi,
+    merchant_id: Uuid,
+    after: u64,
+    ready: VecDeque<Event>,
+    events: watch::Receiver<u64>,
+    /// Whether the first message, which tells where the stream stands, was sent.
+    greeted: bool,
+    ended: bool,
+}
+
+impl Streaming {
+    async fn next(mut self) -> Option<(Result<v1::StreamEventsResponse, Status>, Self)> {
+        if self.ended {
+            return None;
+        }
+        if !self.greeted {
+            self.greeted = true;
+            let cursor = self.after;
+            return Some((Ok(v1::StreamEventsResponse { event: None, cursor }), self));
+        }
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.after = event.seq;
+                let message = v1::StreamEventsResponse {
+                    event: Some(convert::event(&event)),
+                    cursor: event.seq,
+                };
+                return Some((Ok(message), self));
+            }
+            self.events.mark_unchanged();
+            match events::list(&self.api.db, self.merchant_id, self.after, LIMIT_MAX).await {
+                Ok(found) if !found.is_empty() => {
+                    self.ready = found.into();
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.ended = true;
+                    return Some((Err(store_status(error)), self));
+                }
+            }
+            tokio::select! {
+                _ = self.events.changed() => {}
+                () = self.api.env.sleep(STREAM_POLL) => {}
+                () = self.api.stop.cancelled() => {
+                    self.ended = true;
+                    let ended = Status::unavailable("the server is shutting down");
+                    return Some((Err(ended), self));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The gRPC services: convert, call, convert. Each takes its caller from the authenticated request
+//! and never from the message.
+
+pub mod admin;
+pub mod balances;
+pub mod events;
+pub mod invoices;
+pub mod networks;
+pub mod sandbox;
+pub mod webhooks;
+pub mod withdrawals;
+
+use tonic::{Request, Status};
+
+use super::status::status;
+use crate::domain::failure::Failure;
+use crate::usecase::Caller;
+
+/// Who calls; attached by the authenticator.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| status(Failure::internal("call reached a service without its caller")))
+}

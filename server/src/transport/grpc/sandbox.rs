@@ -1,0 +1,211 @@
+//! SandboxService: plays payer, miner and clock with a test key. Exists on a sandbox alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cryptopayment_proto::sandbox::v1;
+use cryptopayment_proto::sandbox::v1::sandbox_service_server::SandboxService;
+use tonic::{Request, Response, Status};
+
+use super::caller;
+use crate::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
+use crate::domain::asset::Network;
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::invoice::{Moment, summarize};
+use crate::domain::price;
+use crate::env::Env;
+use crate::store::invoices::{self, InvoiceView};
+use crate::store::{Db, deployment};
+use crate::transport::convert;
+use crate::transport::status::{status, store_status};
+use crate::usecase::cancel_invoice::not_found;
+
+/// Blocks mined by one call.
+const BLOCKS_MAX: u32 = 1_000;
+/// Blocks replaced by one fork.
+const FORK_BLOCKS_MAX: u32 = 100;
+/// How far one call moves the clock.
+const ADVANCE_SECONDS_MAX: u32 = 31_536_000;
+
+/// The service with what it needs.
+#[derive(Clone)]
+pub struct SandboxApi {
+    /// The ledger's database.
+    pub db: Db,
+    /// The outside world; its business clock is moved here.
+    pub env: Env,
+    /// The simulated chains.
+    pub chains: BTreeMap<Network, Arc<dyn SandboxControl>>,
+}
+
+#[tonic::async_trait]
+impl SandboxService for SandboxApi {
+    async fn pay_invoice(
+        &self,
+        request: Request<v1::PayInvoiceRequest>,
+    ) -> Result<Response<v1::PayInvoiceResponse>, Status> {
+        let caller = caller(&request)?;
+        let message = request.get_ref();
+        let id = convert::id(&message.invoice_id, not_found).map_err(status)?;
+        let view = invoices::get(&self.db, caller.merchant_id, id).await.map_err(store_status)?;
+        let view = view.ok_or_else(|| status(not_found()))?;
+        if message.blocks > BLOCKS_MAX {
+            return Err(status(out_of_range("blocks", BLOCKS_MAX)));
+        }
+        let chain = self.chain(view.invoice.network)?;
+        let txids = self.pay(chain, &view, message).await?;
+        if message.blocks > 0 {
+            chain.mine(message.blocks).await.map_err(refused)?;
+        }
+        Ok(Response::new(v1::PayInvoiceResponse { txids }))
+    }
+
+    async fn mine(
+        &self,
+        request: Request<v1::MineRequest>,
+    ) -> Result<Response<v1::MineResponse>, Status> {
+        let message = request.get_ref();
+        if message.blocks > BLOCKS_MAX {
+            return Err(status(out_of_range("blocks", BLOCKS_MAX)));
+        }
+        let chain = self.chain_named(&message.network)?;
+        let tip = chain.mine(message.blocks.max(1)).await.map_err(refused)?;
+        Ok(Response::new(v1::MineResponse { height: height(&tip), hash: tip.hash }))
+    }
+
+    async fn fork(
+        &self,
+        request: Request<v1::ForkRequest>,
+    ) -> Result<Response<v1::ForkResponse>, Status> {
+        let message = request.get_ref();
+        if message.depth == 0 || message.depth > FORK_BLOCKS_MAX {
+            return Err(status(out_of_range("depth", FORK_BLOCKS_MAX)));
+        }
+        let chain = self.chain_named(&message.network)?;
+        let fates: Vec<(String, ForkFate)> = message
+            .fates
+            .iter()
+            .map(|fate| (fate.txid.clone(), fork_fate(fate.fate())))
+            .collect();
+        let tip = chain.fork(message.depth, &fates).await.map_err(refused)?;
+        Ok(Response::new(v1::ForkResponse { height: height(&tip), hash: tip.hash }))
+    }
+
+    async fn advance_clock(
+        &self,
+        request: Request<v1::AdvanceClockRequest>,
+    ) -> Result<Response<v1::AdvanceClockResponse>, Status> {
+        let seconds = request.get_ref().seconds;
+        if seconds == 0 || seconds > ADVANCE_SECONDS_MAX {
+            return Err(status(out_of_range("seconds", ADVANCE_SECONDS_MAX)));
+        }
+        let unit = self.db.begin("advance_clock").await.map_err(store_status)?;
+        let offset = deployment::advance_clock(&unit, i64::from(seconds) * 1_000_000)
+            .await
+            .map_err(store_status)?;
+        unit.commit().await.map_err(store_status)?;
+        self.env.set_business_offset(offset);
+        let now = convert::timestamp(self.env.now());
+        Ok(Response::new(v1::AdvanceClockResponse { now: Some(now) }))
+    }
+}
+
+impl SandboxApi {
+    async fn pay(
+        &self,
+        chain: &Arc<dyn SandboxControl>,
+        view: &InvoiceView,
+        message: &v1::PayInvoiceRequest,
+    ) -> Result<Vec<String>, Status> {
+        let address = view.invoice.address_text.clone();
+        let amount = view.invoice.terms.amount_units;
+        let mut txids = Vec::new();
+        for units in self.amounts(view, message).map_err(status)? {
+            txids.push(chain.pay(&[(address.clone(), units)]).await.map_err(refused)?);
+        }
+        if message.amount.is_none() && message.kind() == v1::PaymentKind::DoubleSpend {
+            let txid = chain.pay(&[(address, amount)]).await.map_err(refused)?;
+            let other = chain.replace(&txid, &[]).await.map_err(refused)?;
+            txids.extend([txid, other]);
+        }
+        Ok(txids)
+    }
+
+    /// What each transaction pays, base units.
+    fn amounts(
+        &self,
+        view: &InvoiceView,
+        message: &v1::PayInvoiceRequest,
+    ) -> Result<Vec<u128>, Failure> {
+        let asset = view.invoice.network.asset();
+        if let Some(text) = message.amount.as_deref() {
+            let refuse = |why: String| Failure::field("amount", Reason::InvalidField, why);
+            let units = price::coins(asset, text).map_err(|error| refuse(error.to_string()))?;
+            if units == 0 {
+                return Err(refuse("must be above zero".to_owned()));
+            }
+            return Ok(vec![units]);
+        }
+        let amount = view.invoice.terms.amount_units;
+        Ok(match message.kind() {
+            v1::PaymentKind::Unspecified | v1::PaymentKind::Exact => vec![self.missing(view)?],
+            v1::PaymentKind::Partial => vec![(amount / 2).max(1)],
+            v1::PaymentKind::Over => vec![amount + amount / 2],
+            v1::PaymentKind::Parts => vec![(amount / 2).max(1), amount - (amount / 2).max(1)],
+            v1::PaymentKind::DoubleSpend => Vec::new(),
+        })
+    }
+
+    fn missing(&self, view: &InvoiceView) -> Result<u128, Failure> {
+        let now = self.env.now();
+        let moment = Moment { now, watermark: now, head: view.head, finalized: None };
+        let terms = &view.invoice.terms;
+        let paid = summarize(terms, view.invoice.standing.status, moment, &view.deposits).paid_units;
+        let missing = terms.amount_units.checked_sub(paid).filter(|units| *units > 0);
+        missing.ok_or_else(|| {
+            let text = "the invoice is paid in full; give an amount to pay more";
+            Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text)
+        })
+    }
+
+    fn chain_named(&self, name: &str) -> Result<&Arc<dyn SandboxControl>, Status> {
+        let network: Network = name.parse().map_err(|error: crate::domain::asset::UnknownName| {
+            status(Failure::field("network", Reason::UnknownNetwork, error.to_string()))
+        })?;
+        self.chain(network)
+    }
+
+    fn chain(&self, network: Network) -> Result<&Arc<dyn SandboxControl>, Status> {
+        self.chains.get(&network).ok_or_else(|| {
+            let hint = format!("{network} is no simulated chain here");
+            status(Failure::field("network", Reason::UnknownNetwork, hint))
+        })
+    }
+}
+
+fn fork_fate(fate: v1::Fate) -> ForkFate {
+    match fate {
+        v1::Fate::Unspecified | v1::Fate::Keep => ForkFate::Keep,
+        v1::Fate::Unconfirm => ForkFate::Unconfirm,
+        v1::Fate::DoubleSpend => ForkFate::DoubleSpend,
+    }
+}
+
+fn height(block: &BlockRef) -> u32 {
+    u32::try_from(block.height).unwrap_or(u32::MAX)
+}
+
+fn out_of_range(field: &str, most: u32) -> Failure {
+    Failure::field(field, Reason::InvalidField, format!("must be from 1 to {most}"))
+}
+
+fn refused(error: ChainError) -> Status {
+    status(match error {
+        ChainError::Transient(text) => {
+            Failure::new(Class::Unavailable, Reason::ServerUnavailable, text)
+        }
+        ChainError::Invalid(text) | ChainError::Unsupported(text) => {
+            Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text)
+        }
+    })
+}

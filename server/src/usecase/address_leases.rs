@@ -1,0 +1,117 @@
+//! The addresses that this process may hand out: leased from the pool in blocks, checked against the
+//! signer's signature before the first is used. Not here: filling the pool (`fill_pool`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ed25519_dalek::VerifyingKey;
+use uuid::Uuid;
+
+use crate::domain::asset::Network;
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::time::Micros;
+use crate::env::Env;
+use crate::store::Db;
+use crate::store::addresses::{self, LeasedAddress};
+
+/// How long a block of addresses is leased, by the database's clock.
+const LEASE_SECONDS: i64 = 600;
+/// How long this process uses it: well before another may take it over.
+const LEASE_USED_SECONDS: u64 = 300;
+
+/// This process's addresses.
+pub struct AddressLeases {
+    db: Db,
+    env: Env,
+    holder: Uuid,
+    verifying_key: VerifyingKey,
+    environment: String,
+    block: u32,
+    ready: Mutex<BTreeMap<Network, Ready>>,
+}
+
+#[derive(Default)]
+struct Ready {
+    addresses: VecDeque<LeasedAddress>,
+    usable_until: Micros,
+}
+
+impl AddressLeases {
+    /// Addresses that `verifying_key` vouches for in `environment`, leased `block` at a time.
+    pub fn new(
+        db: Db,
+        env: Env,
+        verifying_key: VerifyingKey,
+        environment: &str,
+        block: u32,
+    ) -> Self {
+        let holder = env.new_id();
+        let environment = environment.to_owned();
+        Self { db, env, holder, verifying_key, environment, block, ready: Mutex::default() }
+    }
+
+    /// Who holds the leases.
+    pub fn holder(&self) -> Uuid {
+        self.holder
+    }
+
+    /// Takes an address that was never handed out; `ADDRESS_POOL_EMPTY` when there is none.
+    pub async fn take(&self, network: Network) -> Result<LeasedAddress, Failure> {
+        if let Some(address) = self.pop(network) {
+            return Ok(address);
+        }
+        self.refill(network).await?;
+        self.pop(network).ok_or_else(|| {
+            Failure::new(
+                Class::Unavailable,
+                Reason::AddressPoolEmpty,
+                format!("no {network} address is ready, try again in a moment"),
+            )
+        })
+    }
+
+    /// Puts an address back that was not handed out after all.
+    pub fn give_back(&self, address: LeasedAddress) {
+        let mut ready = self.lock();
+        ready.entry(address.signed.address.network).or_default().addresses.push_front(address);
+    }
+
+    fn pop(&self, network: Network) -> Option<LeasedAddress> {
+        let mut ready = self.lock();
+        let entry = ready.entry(network).or_default();
+        if self.env.system_now() >= entry.usable_until {
+            entry.addresses.clear();
+        }
+        entry.addresses.pop_front()
+    }
+
+    async fn refill(&self, network: Network) -> Result<(), Failure> {
+        let usable_until = self.env.system_now().plus(Duration::from_secs(LEASE_USED_SECONDS));
+        let leased =
+            addresses::lease(&self.db, network, self.holder, self.block, LEASE_SECONDS).await?;
+        let mut authentic = VecDeque::with_capacity(leased.len());
+        for address in leased {
+            if address.signed.is_authentic(&self.verifying_key, &self.environment) {
+                authentic.push_back(address);
+            } else {
+                tracing::error!(
+                    alarm = "address_signature",
+                    address = address.signed.address.text,
+                    %network,
+                    "address is not the signer's: quarantined"
+                );
+                addresses::quarantine(&self.db, address.id).await?;
+            }
+        }
+        let mut ready = self.lock();
+        let entry = ready.entry(network).or_default();
+        entry.usable_until = usable_until;
+        entry.addresses.append(&mut authentic);
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Network, Ready>> {
+        self.ready.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

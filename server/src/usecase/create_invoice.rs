@@ -1,0 +1,341 @@
+//! Creating an invoice: parse and price it, take a watched address, write it under the caller's
+//! idempotency key. Creating writes no event. The group form takes several requests in one unit of
+//! work and gives each its own result.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::address_leases::AddressLeases;
+use super::{CONFLICT_RETRIES_MAX, Caller};
+use crate::domain::asset::Network;
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::invoice::{Exception, Standing, Status, Terms};
+use crate::domain::metadata;
+use crate::domain::price::{self, PriceError};
+use crate::env::Env;
+use crate::rates::{Rate, RateSource};
+use crate::store::addresses::{self, LeasedAddress};
+use crate::store::idempotency::{self, Claim, Claimed};
+use crate::store::invoices::{self, Invoice, InvoiceView};
+use crate::store::{Db, StoreError, UnitOfWork};
+
+/// Characters of an order id.
+const ORDER_ID_CHARS_MAX: usize = 255;
+/// Characters of a request id.
+const REQUEST_ID_CHARS_MAX: usize = 255;
+/// The RPC that idempotency keys of this use case belong to.
+const METHOD: &str = "cryptopayment.v1.InvoiceService/CreateInvoice";
+/// Callers whose required request id the gateway made up count as having sent none.
+const MADE_UP_PREFIX: &str = "auto-";
+
+/// What the caller asked for, as it was sent.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The network's identifier.
+    pub network: String,
+    /// US dollars, decimal text.
+    pub amount_usd: String,
+    /// The merchant's own reference.
+    pub order_id: Option<String>,
+    /// The merchant's own JSON.
+    pub metadata: Option<String>,
+    /// Makes a repeat return the first one's invoice.
+    pub request_id: Option<String>,
+}
+
+/// What an enabled network asks of payments.
+#[derive(Debug, Clone)]
+pub struct NetworkTerms {
+    /// How deep a payment must be.
+    pub confirmations: u32,
+    /// Whether the chain itself must call its block final, besides that depth.
+    pub requires_finality: bool,
+    /// Base units that may be missing.
+    pub shortfall_units: u128,
+}
+
+/// The use case with what it needs.
+pub struct CreateInvoice {
+    /// The ledger's database.
+    pub db: Db,
+    /// The outside world.
+    pub env: Env,
+    /// Addresses to hand out.
+    pub leases: Arc<AddressLeases>,
+    /// Prices.
+    pub rates: Arc<dyn RateSource>,
+    /// The enabled networks.
+    pub networks: BTreeMap<Network, NetworkTerms>,
+    /// How long an invoice waits for its payment.
+    pub lifetime: Duration,
+    /// How long after first sight a payment may take to be included.
+    pub inclusion_window: Duration,
+}
+
+/// A request that was checked and priced and has its address.
+pub struct Prepared {
+    caller: Caller,
+    parsed: Parsed,
+    rate: Rate,
+    amount_units: u128,
+    address: LeasedAddress,
+}
+
+struct Parsed {
+    network: Network,
+    cents: i64,
+    order_id: Option<String>,
+    metadata: String,
+    request_id: Option<String>,
+}
+
+/// What became of one request of a group.
+enum Applied {
+    Created(Box<InvoiceView>),
+    Existing(Box<InvoiceView>),
+}
+
+impl CreateInvoice {
+    /// Creates an invoice, or returns the one that the same request created before.
+    pub async fn run(&self, caller: &Caller, request: &Request) -> Result<InvoiceView, Failure> {
+        let mut attempt = 0;
+        loop {
+            let prepared = self.prepare(caller, request).await?;
+            attempt += 1;
+            match self.commit(&prepared).await {
+                Ok(Applied::Created(view)) => return Ok(*view),
+                Ok(Applied::Existing(view)) => {
+                    self.leases.give_back(prepared.address);
+                    return Ok(*view);
+                }
+                // The address, or a row, went to another process: begin again with other ones.
+                Err(CommitError::Lost) if attempt < CONFLICT_RETRIES_MAX => {}
+                Err(CommitError::Lost) => {
+                    return Err(StoreError::Conflict("address lost".to_owned()).into());
+                }
+                Err(CommitError::Failed(failure)) => {
+                    self.leases.give_back(prepared.address);
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Checks and prices a request and takes its address. Writes nothing.
+    pub async fn prepare(&self, caller: &Caller, request: &Request) -> Result<Prepared, Failure> {
+        let parsed = self.parse(request)?;
+        let asset = parsed.network.asset();
+        let rate = self.rates.rate(asset).await.ok_or_else(|| {
+            Failure::new(
+                Class::Unavailable,
+                Reason::RateUnavailable,
+                format!("there is no fresh rate of {asset}"),
+            )
+        })?;
+        let amount_units = price::coins_for(parsed.network, parsed.cents, &rate.usd)
+            .map_err(|error| amount_failure(error, parsed.network))?;
+        let address = self.leases.take(parsed.network).await?;
+        Ok(Prepared { caller: caller.clone(), parsed, rate, amount_units, address })
+    }
+
+    fn parse(&self, request: &Request) -> Result<Parsed, Failure> {
+        if request.network.is_empty() {
+            return Err(Failure::field("network", Reason::FieldRequired, "is required"));
+        }
+        let enabled = request.network.parse().ok().filter(|n| self.networks.contains_key(n));
+        let network = enabled.ok_or_else(|| {
+            let names: Vec<&str> = self.networks.keys().map(|network| network.as_str()).collect();
+            let hint = format!("is not one of the enabled networks: {}", names.join(", "));
+            Failure::field("network", Reason::UnknownNetwork, hint)
+        })?;
+        if request.amount_usd.is_empty() {
+            return Err(Failure::field("amount_usd", Reason::FieldRequired, "is required"));
+        }
+        let cents = price::parse_usd(&request.amount_usd)
+            .map_err(|error| amount_failure(error, network))?;
+        let order_id = bounded("order_id", request.order_id.as_deref(), ORDER_ID_CHARS_MAX)?;
+        let request_id =
+            bounded("request_id", request.request_id.as_deref(), REQUEST_ID_CHARS_MAX)?
+                .filter(|id| !id.starts_with(MADE_UP_PREFIX));
+        let metadata = metadata::minify(request.metadata.as_deref().unwrap_or("{}"))
+            .map_err(|e| Failure::field("metadata", Reason::InvalidField, e.to_string()))?;
+        Ok(Parsed { network, cents, order_id, metadata, request_id })
+    }
+
+    async fn commit(&self, prepared: &Prepared) -> Result<Applied, CommitError> {
+        let unit = self.db.begin("create_invoice").await?;
+        let mut results = self.apply(&unit, std::slice::from_ref(prepared)).await?;
+        let result = results.pop().unwrap_or(Err(CommitError::Lost))?;
+        if matches!(result, Applied::Created(_)) {
+            unit.commit().await?;
+        }
+        Ok(result)
+    }
+
+    /// Writes a group of invoices. Each request has its own result; a failed one leaves no row.
+    async fn apply(
+        &self,
+        unit: &UnitOfWork,
+        group: &[Prepared],
+    ) -> Result<Vec<Result<Applied, CommitError>>, CommitError> {
+        let mut results = Vec::with_capacity(group.len());
+        for prepared in group {
+            results.push(self.apply_one(unit, prepared).await);
+        }
+        Ok(results)
+    }
+
+    async fn apply_one(
+        &self,
+        unit: &UnitOfWork,
+        prepared: &Prepared,
+    ) -> Result<Applied, CommitError> {
+        let now = self.env.now();
+        let id = self.env.new_id();
+        let merchant_id = prepared.caller.merchant_id;
+        if let Some(key) = &prepared.parsed.request_id {
+            let claim = Claim {
+                principal_id: merchant_id,
+                method: METHOD,
+                key: key.clone(),
+                request_hash: prepared.parsed.hash(),
+                resource_id: id,
+            };
+            match idempotency::claim(unit, &claim, now).await? {
+                Claimed::New => {}
+                Claimed::Existing(earlier) => return existing(unit, merchant_id, earlier).await,
+                Claimed::Conflict => return Err(CommitError::Failed(conflict())),
+            }
+        }
+        let address = &prepared.address;
+        if !addresses::mark_used(unit, address.id, self.leases.holder(), merchant_id).await? {
+            return Err(CommitError::Lost);
+        }
+        let invoice = self.invoice(id, prepared)?;
+        invoices::insert(unit, &invoice).await?;
+        Ok(Applied::Created(Box::new(InvoiceView { invoice, deposits: Vec::new(), head: 0 })))
+    }
+
+    fn invoice(&self, id: Uuid, prepared: &Prepared) -> Result<Invoice, Failure> {
+        let Prepared { caller, parsed, rate, amount_units, address } = prepared;
+        let network = self
+            .networks
+            .get(&parsed.network)
+            .ok_or_else(|| Failure::internal("network vanished"))?;
+        // Truncated to the second, so that every transport tells the same moment.
+        let created_at = crate::domain::time::Micros::from_seconds(self.env.now().seconds());
+        Ok(Invoice {
+            id,
+            merchant_id: caller.merchant_id,
+            api_key_id: Some(caller.api_key_id),
+            network: parsed.network,
+            order_id: parsed.order_id.clone(),
+            metadata: parsed.metadata.clone(),
+            address_id: address.id,
+            address_text: address.signed.address.text.clone(),
+            amount_cents: parsed.cents,
+            terms: Terms {
+                amount_units: *amount_units,
+                shortfall_units: network.shortfall_units,
+                expires_at: created_at.plus(self.lifetime),
+                confirmations_required: network.confirmations,
+                requires_finality: network.requires_finality,
+                inclusion_window: self.inclusion_window,
+                honors_late: caller.honors_late,
+            },
+            standing: Standing {
+                status: Status::Pending,
+                exception: Exception::None,
+                detected_told: false,
+                confirmed_told: false,
+                canceled: false,
+            },
+            rate: rate.usd.clone(),
+            rate_source: rate.source.clone(),
+            rate_at: rate.at,
+            version: 1,
+            event_count: 0,
+            created_at,
+        })
+    }
+}
+
+enum CommitError {
+    /// Another process got in between; nothing was written.
+    Lost,
+    /// The request fails.
+    Failed(Failure),
+}
+
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(_) => Self::Lost,
+            other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl From<Failure> for CommitError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+async fn existing(unit: &UnitOfWork, merchant: Uuid, id: Uuid) -> Result<Applied, CommitError> {
+    let view = invoices::get_in(unit, merchant, id).await?;
+    let view = view.ok_or_else(|| Failure::internal("idempotency key without its invoice"))?;
+    Ok(Applied::Existing(Box::new(view)))
+}
+
+fn conflict() -> Failure {
+    Failure::new(
+        Class::AlreadyExists,
+        Reason::IdempotencyConflict,
+        "request_id was used with other parameters",
+    )
+}
+
+impl Parsed {
+    /// SHA-256 over the parsed values, each with its length, so that spelling does not count.
+    fn hash(&self) -> [u8; 32] {
+        let cents = self.cents.to_string();
+        let order_id = self.order_id.as_deref().unwrap_or("");
+        let mut hasher = Sha256::new();
+        for part in [self.network.as_str(), &cents, order_id, &self.metadata] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.finalize().into()
+    }
+}
+
+/// An optional text: empty means none, U+0000 and more than `chars_max` characters are refused.
+fn bounded(field: &str, text: Option<&str>, chars_max: usize) -> Result<Option<String>, Failure> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    if text.contains('\0') {
+        return Err(Failure::field(field, Reason::InvalidField, "holds U+0000"));
+    }
+    if text.chars().count() > chars_max {
+        let hint = format!("is longer than {chars_max} characters");
+        return Err(Failure::field(field, Reason::InvalidField, hint));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+fn amount_failure(error: PriceError, network: Network) -> Failure {
+    let reason = match error {
+        PriceError::TooSmall | PriceError::BelowDust => Reason::AmountTooSmall,
+        PriceError::TooLarge => Reason::AmountTooLarge,
+        PriceError::Malformed | PriceError::TooPrecise => Reason::InvalidField,
+        PriceError::BadRate => {
+            let text = format!("there is no usable rate of {}", network.asset());
+            return Failure::new(Class::Unavailable, Reason::RateUnavailable, text);
+        }
+    };
+    Failure::field("amount_usd", reason, error.to_string())
+}

@@ -1,0 +1,69 @@
+//! Keeping the address pool full: ask the signer for the next addresses and store them as a batch.
+//! An address is watched before it is handed out, because a batch is leased only after the scanner
+//! has it.
+
+use std::sync::Arc;
+
+use crate::domain::address::Role;
+use crate::domain::asset::Network;
+use crate::env::Env;
+use crate::signer::{Signer, SignerError};
+use crate::store::{Db, StoreError, addresses};
+
+/// Why the pool was not filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    /// The signer refused or failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The database refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The use case with what it needs.
+pub struct FillPool {
+    /// The ledger's database.
+    pub db: Db,
+    /// The outside world.
+    pub env: Env,
+    /// Where addresses come from.
+    pub signer: Arc<dyn Signer>,
+    /// Which wallet they belong to.
+    pub wallet_id: String,
+    /// Below this many free addresses the pool is filled.
+    pub addresses_low: u64,
+    /// How many are added at a time.
+    pub addresses_batch: u32,
+}
+
+impl FillPool {
+    /// Takes unused addresses out of use if the signer has issued more than this database knows:
+    /// the database is then older than its wallet, and addresses that look unused may not be.
+    pub async fn check_restored(&self, network: Network) -> Result<u64, FillError> {
+        let known = addresses::level(&self.db, network, &self.wallet_id).await?.next_index;
+        if self.signer.next_index(network, Role::Deposit).await? <= known {
+            return Ok(0);
+        }
+        let unit = self.db.begin("quarantine").await?;
+        let count = addresses::quarantine_free(&unit, network).await?;
+        unit.commit().await?;
+        Ok(count)
+    }
+
+    /// Adds one batch if the pool is low. Returns whether it did.
+    pub async fn run(&self, network: Network) -> Result<bool, FillError> {
+        let level = addresses::level(&self.db, network, &self.wallet_id).await?;
+        if level.free >= self.addresses_low {
+            return Ok(false);
+        }
+        let first = self.signer.next_index(network, Role::Deposit).await?.max(level.next_index);
+        let signed =
+            self.signer.addresses(network, Role::Deposit, first, self.addresses_batch).await?;
+        let rows: Vec<_> = signed.into_iter().map(|address| (self.env.new_id(), address)).collect();
+        let unit = self.db.begin("fill_pool").await?;
+        addresses::fill(&unit, &self.wallet_id, &rows, network).await?;
+        unit.commit().await?;
+        Ok(true)
+    }
+}

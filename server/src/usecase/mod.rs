@@ -1,0 +1,48 @@
+//! What can be done, one file per verb. `prepare` may ask chains, signer and rates and holds no
+//! transaction; `apply` runs inside a unit of work that its caller commits, uses SQL only, and may
+//! be run again. Not here: protobuf, HTTP, loops.
+
+pub mod address_leases;
+pub mod apply_deposits;
+pub mod cancel_invoice;
+pub mod create_invoice;
+pub mod fill_pool;
+pub mod list_invoices;
+//pub mod manage_keys;
+
+use uuid::Uuid;
+
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::store::StoreError;
+
+/// Units of work that met another one are done again this often.
+pub const CONFLICT_RETRIES_MAX: u32 = 5;
+
+/// Who calls, after authentication: the only source of whose data is touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The merchant.
+    pub merchant_id: Uuid,
+    /// The key it calls with.
+    pub api_key_id: Uuid,
+    /// That key's public part.
+    pub public_id: String,
+    /// Whether the merchant honours late payments.
+    pub honors_late: bool,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(text) | StoreError::Unavailable(text) => {
+                tracing::warn!(error = text, "database busy");
+                Self::new(
+                    Class::Unavailable,
+                    Reason::ServerUnavailable,
+                    "the database is busy, try again",
+                )
+            }
+            other => Self::internal(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The scanner of one network: follows the chain block by block, undoes blocks that a fork removed,
+//! reads the mempool, and moves cursor and watermark. It writes deposit rows and the cursor, in one
+//! transaction per block, and nothing else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use uuid::Uuid;
+
+use super::watch_set::WatchSet;
+use super::{LEASE_SECONDS, Signals, Step};
+use crate::chain::{Block, BlockRef, ChainReader, Consumption, Transfer, Watch};
+use crate::domain::asset::Network;
+use crate::domain::time::Micros;
+use crate::env::Env;
+use crate::store::addresses::{self, AddressOwner};
+use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
+use crate::store::deposits::{self, FoundDeposit, InBlock};
+use crate::store::{Db, UnitOfWork, leases};
+
+/// Blocks scanned before the lease is renewed.
+const BLOCKS_PER_TICK_MAX: u32 = 50;
+/// The deepest fork that is followed without a person.
+const FORK_BLOCKS_MAX: u32 = 1_000;
+/// Scanned blocks compared with the node's in one query while a fork's root is looked for.
+const FORK_BLOCKS_PER_QUERY: u32 = 100;
+
+/// One network's scanner.
+pub struct Scanner {
+    db: Db,
+    env: Env,
+    reader: Arc<dyn ChainReader>,
+    signals: Signals,
+    holder: Uuid,
+    network: Network,
+    watch: WatchSet,
+    fence: Option<i64>,
+}
+
+impl Scanner {
+    /// A scanner that reads through `reader`.
+    pub fn new(db: Db, env: Env, reader: Arc<dyn ChainReader>, signals: Signals) -> Self {
+        let holder = env.new_id();
+        let network = reader.network();
+        let watch = WatchSet::default();
+        Self { db, env, reader, signals, holder, network, watch, fence: None }
+    }
+
+    /// One tick: everything up to the head, then the mempool.
+    pub async fn tick(&mut self) -> anyhow::Result<Step> {
+        let Some(fence) = self.hold_lease().await? else { return Ok(Step::Idle) };
+        let began = self.env.now();
+        let before = self.watch.load_new(&self.db, self.network).await?;
+        self.mark_watched(fence, before).await?;
+        let head = self.reader.head().await?;
+        let Some(mut cursor) = self.cursor_at_chain(fence).await? else { return Ok(Step::More) };
+        let mut scanned = 0;
+        while cursor.height < head.tip.height {
+            if scanned == BLOCKS_PER_TICK_MAX {
+                return Ok(Step::More);
+            }
+            if !self.scan_block(fence, &cursor).await? {
+                return Ok(Step::More);
+            }
+            scanned += 1;
+            cursor = self.cursor().await?.context("cursor vanished")?;
+        }
+        self.scan_mempool(fence, &cursor).await?;
+        let mark = ReadMark {
+            began,
+            node_height: head.tip.height,
+            finalized_height: head.finalized_height,
+            watch_batch: before,
+        };
+        let unit = self.db.begin("mark_read").await?;
+        if cursor::mark_read(&unit, self.network, fence, &cursor.hash, &mark).await? {
+            unit.commit().await?;
+        }
+        self.signals.scanned.notify_waiters();
+        self.signals.scanned.notify_one();
+        Ok(Step::Idle)
+    }
+
+    /// Takes or renews the lease; a new holder writes its fence into the cursor first.
+    async fn hold_lease(&mut self) -> anyhow::Result<Option<i64>> {
+        let name = format!("scan:{}", self.network);
+        let Some(lease) = leases::acquire(&self.db, &name, self.holder, LEASE_SECONDS).await?
+        else {
+            self.fence = None;
+            return Ok(None);
+        };
+        if self.fence != Some(lease.fence) {
+            self.ensure_cursor().await?;
+            let unit = self.db.begin("take_over").await?;
+            if !cursor::take_over(&unit, self.network, lease.fence).await? {
+                return Ok(None);
+            }
+            unit.commit().await?;
+            self.fence = Some(lease.fence);
+        }
+        Ok(Some(lease.fence))
+    }
+
+    /// A network that was never scanned begins at the chain's head: no address of ours is older.
+    async fn ensure_cursor(&self) -> anyhow::Result<()> {
+        if self.cursor().await?.is_some() {
+            return Ok(());
+        }
+        let now = self.env.now();
+        let head = self.reader.head().await?;
+        let unit = self.db.begin("start_cursor").await?;
+        cursor::start(&unit, self.network, &scanned(&head.tip), now).await?;
+        unit.commit().await?;
+        tracing::info!(network = %self.network, height = head.tip.height, "scanning begins");
+        Ok(())
+    }
+
+    async fn mark_watched(&self, fence: i64, batch: i64) -> anyhow::Result<()> {
+        let known = self.cursor().await?.map_or(0, |cursor| cursor.watch_batch);
+        if batch > known {
+            let unit = self.db.begin("mark_watched").await?;
+            if cursor::mark_watched(&unit, self.network, fence, batch).await? {
+                unit.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The cursor, if its block is on the node's chain; else undoes what a fork removed and returns
+    /// nothing.
+    async fn cursor_at_chain(&self, fence: i64) -> anyhow::Result<Option<Cursor>> {
+        let cursor = self.cursor().await?.context("network has no cursor")?;
+        match self.reader.header_at(cursor.height).await? {
+            Some(block) if block.hash == cursor.hash => return Ok(Some(cursor)),
+            Some(_) => {}
+            // A node behind us says nothing about our blocks, unless it has forked further down:
+            // only a block that it has and that differs proves that.
+            None if self.is_behind(&cursor).await? => {
+                bail!("node is behind block {} that was scanned", cursor.height)
+            }
+            None => {}
+        }
+        let root = self.fork_root(&cursor).await?;
+        let unit = self.db.begin("rewind").await?;
+        if cursor::rewind(&unit, self.network, fence, &cursor.hash, &root).await? {
+            let moved = deposits::unconfirm_above(&unit, self.network, root.height).await?;
+            unit.commit().await?;
+            tracing::warn!(
+                network = %self.network,
+                from = cursor.height,
+                to = root.height,
+                deposits = moved,
+                "chain reorganised"
+            );
+        }
+        Ok(None)
+    }
+
+    /// Whether the node's newest block is one that was scanned: it lacks blocks and contradicts none.
+    async fn is_behind(&self, cursor: &Cursor) -> anyhow::Result<bool> {
+        let tip = self.reader.head().await?.tip;
+        let ours = cursor::blocks_below(&self.db, self.network, tip.height, 1).await?;
+        Ok(tip.height < cursor.height
+            && ours
+                .first()
+                .is_some_and(|block| block.height == tip.height && block.hash == tip.hash))
+    }
+
+    /// The newest scanned block that is still on the node's chain.
+    async fn fork_root(&self, cursor: &Cursor) -> anyhow::Result<ScannedBlock> {
+        let mut height = cursor.height;
+        let mut looked = 0;
+        while looked < FORK_BLOCKS_MAX {
+            let ours =
+                cursor::blocks_below(&self.db, self.network, height, FORK_BLOCKS_PER_QUERY).await?;
+            if ours.is_empty() {
+                break;
+            }
+            for block in ours {
+                let theirs = self.reader.header_at(block.height).await?;
+                if theirs.is_some_and(|theirs| theirs.hash == block.hash) {
+                    return Ok(block);
+                }
+                looked += 1;
+                height = block.height.saturating_sub(1);
+            }
+        }
+        bail!("no scanned block of the last {looked} is on the node's chain: is it another chain?")
+    }
+
+    /// Scans the block after the cursor. False when there is none that follows it.
+    async fn scan_block(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<bool> {
+        let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
+        let watch = Watch { addresses: &self.watch, consumed: &consumed };
+        let Some(block) = self.reader.block_at(cursor.height + 1, watch).await? else {
+            return Ok(false);
+        };
+        if block.reference.parent != cursor.hash {
+            return Ok(false);
+        }
+        let now = self.env.now();
+        // A block's own time may lie; what was read completely before it was seen may not.
+        let seen_at = block.reference.time.clamp(cursor.watermark.min(now), now);
+        let place = InBlock {
+            height: block.reference.height,
+            hash: block.reference.hash.clone(),
+            at: seen_at,
+        };
+        let found = self.found(&block.transfers, seen_at, Some(&place)).await?;
+        let unit = self.db.begin("scan").await?;
+        if !cursor::advance(&unit, self.network, fence, &scanned(&block.reference)).await? {
+            return Ok(false);
+        }
+        for deposit in &found {
+            deposits::record(&unit, self.network, deposit).await?;
+        }
+        self.replace(&unit, &block).await?;
+        unit.commit().await?;
+        if !found.is_empty() {
+            self.signals.scanned.notify_one();
+        }
+        Ok(true)
+    }
+
+    async fn replace(&self, unit: &UnitOfWork, block: &Block) -> anyhow::Result<()> {
+        for Consumption { key, txid } in &block.consumptions {
+            deposits::replace(unit, self.network, key, txid).await?;
+        }
+        Ok(())
+    }
+
+    async fn scan_mempool(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<()> {
+        let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
+        let watch = Watch { addresses: &self.watch, consumed: &consumed };
+        let Some(mempool) = self.reader.mempool(watch).await? else { return Ok(()) };
+        let found = self.found(&mempool.transfers, self.env.now(), None).await?;
+        if found.is_empty() && mempool.consumptions.is_empty() {
+            return Ok(());
+        }
+        let unit = self.db.begin("scan_mempool").await?;
+        // The cursor's row guards the write: a scanner that lost its lease changes nothing.
+        if !cursor::take_over(&unit, self.network, fence).await?
+            || cursor::get_in(&unit, self.network).await?.is_none_or(|at| at.hash != cursor.hash)
+        {
+            return Ok(());
+        }
+        for deposit in &found {
+            deposits::record(&unit, self.network, deposit).await?;
+        }
+        for Consumption { key, txid } in &mempool.consumptions {
+            deposits::replace(&unit, self.network, key, txid).await?;
+        }
+        unit.commit().await?;
+        Ok(())
+    }
+
+    /// Transfers as deposits of ours: each hit of the filter is resolved in the database.
+    async fn found(
+        &self,
+        transfers: &[Transfer],
+        seen_at: Micros,
+        block: Option<&InBlock>,
+    ) -> anyhow::Result<Vec<FoundDeposit>> {
+        let mut keys: Vec<Vec<u8>> = transfers.iter().map(|t| t.address_key.clone()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let owners: HashMap<Vec<u8>, AddressOwner> =
+            addresses::resolve(&self.db, self.network, &keys).await?;
+        let ours = transfers.iter().filter(|t| t.asset == self.network.asset() && t.units > 0);
+        Ok(ours
+            .filter_map(|transfer| {
+                let owner = owners.get(&transfer.address_key)?;
+                Some(FoundDeposit {
+                    id: self.env.new_id(),
+                    txid: transfer.txid.clone(),
+                    ordinal: transfer.ordinal.clone(),
+                    address_id: owner.address_id,
+                    invoice_id: owner.invoice_id,
+                    merchant_id: owner.merchant_id,
+                    asset: transfer.asset,
+                    units: transfer.units,
+                    first_seen_at: seen_at,
+                    block: block.cloned(),
+                    consumes: transfer.consumes.clone(),
+                })
+            })
+            .collect())
+    }
+
+    async fn cursor(&self) -> anyhow::Result<Option<Cursor>> {
+        Ok(cursor::get(&self.db, self.network).await?)
+    }
+}
+
+fn scanned(block: &BlockRef) -> ScannedBlock {
+    ScannedBlock {
+        height: block.height,
+        hash: block.hash.clone(),
+        parent: block.parent.clone(),
+        time: block.time,
+    }
+}
