@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use crate::domain::amount::decimal;
 use crate::domain::deposit::{Deposit, DepositState};
-use crate::domain::event::EventBody;
 use crate::domain::failure::{Failure, Reason};
 use crate::domain::invoice::{Exception, Moment, Status, is_on_time, summarize};
 use crate::domain::price;
 use crate::domain::time::Micros;
 use crate::store::events::Event;
 use crate::store::invoices::InvoiceView;
+use crate::webhook;
 
 /// A moment as protobuf has it.
 pub fn timestamp(at: Micros) -> Timestamp {
@@ -123,26 +123,6 @@ fn exception(exception: Exception) -> v1::InvoiceException {
     }
 }
 
-/// The documented webhook body, not yet signed.
-pub fn webhook_body(body: &EventBody) -> v1::WebhookBody {
-    v1::WebhookBody {
-        event: body.event.clone(),
-        invoice_id: body.invoice_id.to_string(),
-        order_id: body.order_id.clone(),
-        status: body.status.clone(),
-        network: body.network.clone(),
-        coin: body.coin.clone(),
-        amount_usd: body.amount_usd.clone(),
-        amount_crypto: body.amount_crypto.clone(),
-        paid_amount: body.paid_amount.clone(),
-        txid: body.txid.clone(),
-        confirmations: body.confirmations,
-        address: body.address.clone(),
-        timestamp: Some(timestamp(Micros(body.timestamp))),
-        signature: String::new(),
-    }
-}
-
 /// An event as the log shows it.
 pub fn event(event: &Event) -> v1::Event {
     v1::Event {
@@ -151,6 +131,6 @@ pub fn event(event: &Event) -> v1::Event {
         invoice_id: event.aggregate_id.to_string(),
         version: event.aggregate_version,
         created_at: Some(timestamp(event.created_at)),
-        data: Some(webhook_body(&event.body)),
+        data: Some(webhook::body::message(&event.body)),
     }
 }

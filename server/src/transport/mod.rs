@@ -1,4 +1,11 @@
-//! The edge: what a caller's bytes meet first, from the accept loop to the services.
-//! Not here: rules of the money (`domain`, `usecase`), SQL (`store`).
+//! The edge: what a caller's bytes meet first, from the accept loop to the services: connections,
+//! authentication, conversion, one error mapping. Not here: rules of the money (`domain`,
+//! `usecase`), SQL (`store`).
 
+pub mod access;
+pub mod auth;
+pub mod convert;
+pub mod grpc;
 pub mod listener;
+pub mod server;
+pub mod status;

@@ -181,11 +181,17 @@ impl ManageKeys {
 
     /// The APP_KEY of a key, padded base64.
     pub fn app_key(&self, key: &ApiKey) -> Result<String, Failure> {
+        Ok(STANDARD.encode(self.open_app_key(key)?))
+    }
+
+    /// The bytes that sign a key's webhooks.
+    pub fn open_app_key(&self, key: &ApiKey) -> Result<[u8; 32], Failure> {
         let opened = self
             .secrets
             .open(key.id.as_bytes(), &key.app_key)
             .map_err(|error| Failure::internal(error.to_string()))?;
-        Ok(STANDARD.encode(opened.as_slice()))
+        <[u8; 32]>::try_from(opened.as_slice())
+            .map_err(|_| Failure::internal("APP_KEY has a wrong length"))
     }
 
     /// The key with this public part.

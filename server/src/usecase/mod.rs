@@ -8,7 +8,7 @@ pub mod cancel_invoice;
 pub mod create_invoice;
 pub mod fill_pool;
 pub mod list_invoices;
-//pub mod manage_keys;
+pub mod manage_keys;
 
 use uuid::Uuid;
 

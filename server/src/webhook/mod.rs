@@ -3,6 +3,7 @@
 //! (`store`), and the loop that delivers (`worker`).
 
 mod address;
+pub mod body;
 pub mod client;
 #[cfg(test)]
 mod client_tests;

@@ -3,7 +3,7 @@
 //! unique keys and conditional updates make a second worker harmless.
 
 pub mod apply;
-//pub mod deliver;
+pub mod deliver;
 pub mod dispatch;
 pub mod pool;
 pub mod scan;

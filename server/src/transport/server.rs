@@ -1,0 +1,156 @@
+//! Puts the services on one port: gRPC, gRPC-web and REST behind one authentication, with health and
+//! reflection beside them; and the operator's services on the admin socket.
+
+use axum::Router;
+use axum::response::IntoResponse;
+use cryptopayment_proto::DESCRIPTOR_SET;
+use cryptopayment_proto::admin::v1::api_key_service_server::ApiKeyServiceServer;
+use cryptopayment_proto::admin::v1::merchant_service_server::MerchantServiceServer;
+use cryptopayment_proto::options::v1::Audience;
+use cryptopayment_proto::sandbox::v1::sandbox_service_server::SandboxServiceServer;
+use cryptopayment_proto::v1::balance_service_server::BalanceServiceServer;
+use cryptopayment_proto::v1::event_service_server::EventServiceServer;
+use cryptopayment_proto::v1::invoice_service_server::InvoiceServiceServer;
+use cryptopayment_proto::v1::network_service_server::NetworkServiceServer;
+use cryptopayment_proto::v1::webhook_service_server::WebhookServiceServer;
+use cryptopayment_proto::v1::withdrawal_service_server::WithdrawalServiceServer;
+use http::header::CONTENT_TYPE;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use rpc_gateway::Gateway;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic_web::GrpcWebLayer;
+use tower::ServiceExt as _;
+
+use super::access::AccessRules;
+use super::auth::Authenticator;
+use super::grpc::admin::AdminApi;
+use super::grpc::balances::BalanceApi;
+use super::grpc::events::EventApi;
+use super::grpc::invoices::InvoiceApi;
+use super::grpc::networks::NetworkApi;
+use super::grpc::sandbox::SandboxApi;
+use super::grpc::webhooks::WebhookApi;
+use super::grpc::withdrawals::WithdrawalApi;
+use super::status::status;
+use crate::domain::failure::{Class, Failure, Reason};
+
+/// Bytes of a gRPC request message.
+const REQUEST_BYTES_MAX: usize = 256 * 1024;
+/// Packages that public reflection leaves out.
+const HIDDEN_PACKAGES: [&str; 2] = ["cryptopayment.admin", "cryptopayment.signer"];
+
+/// The services of the public port.
+pub struct PublicServices {
+    /// InvoiceService.
+    pub invoices: InvoiceApi,
+    /// BalanceService.
+    pub balances: BalanceApi,
+    /// NetworkService.
+    pub networks: NetworkApi,
+    /// WebhookService.
+    pub webhooks: WebhookApi,
+    /// EventService.
+    pub events: EventApi,
+    /// SandboxService, on a sandbox.
+    pub sandbox: Option<SandboxApi>,
+}
+
+/// The router of the public port.
+pub fn public(
+    services: PublicServices,
+    auth: Authenticator,
+    gateway: &Gateway,
+) -> anyhow::Result<Router> {
+    let calls = grpc_routes(services)?
+        .layer(axum::middleware::from_fn_with_state(auth, Authenticator::public));
+    // REST calls go through the very same authenticated services, in process.
+    let inner = calls.clone().map_response(|response: axum::response::Response| {
+        response.map(Body::new)
+    });
+    let rest = gateway.clone().into_service(inner);
+    let web = calls.layer(GrpcWebLayer::new());
+    Ok(Router::new().fallback(move |request: axum::extract::Request| {
+        let (web, rest) = (web.clone(), rest.clone());
+        async move {
+            if is_grpc(&request) {
+                web.oneshot(request).await.into_response()
+            } else {
+                match rest.oneshot(request).await {
+                    Ok(response) => response.map(axum::body::Body::new).into_response(),
+                    Err(never) => match never {},
+                }
+            }
+        }
+    }))
+}
+
+fn grpc_routes(services: PublicServices) -> anyhow::Result<Router> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    // Kept alive by the service itself; a draining server ends connections, not this answer.
+    drop(reporter);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(&visible_files()?)
+        .build_v1()?;
+    let limit = REQUEST_BYTES_MAX;
+    let mut routes = Routes::new(
+        InvoiceServiceServer::new(services.invoices).max_decoding_message_size(limit),
+    )
+    .add_service(BalanceServiceServer::new(services.balances).max_decoding_message_size(limit))
+    .add_service(NetworkServiceServer::new(services.networks).max_decoding_message_size(limit))
+    .add_service(WebhookServiceServer::new(services.webhooks).max_decoding_message_size(limit))
+    .add_service(EventServiceServer::new(services.events).max_decoding_message_size(limit))
+    .add_service(WithdrawalServiceServer::new(WithdrawalApi).max_decoding_message_size(limit))
+    .add_service(health)
+    .add_service(reflection);
+    if let Some(sandbox) = services.sandbox {
+        routes = routes
+            .add_service(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
+    }
+    Ok(with_unknown(routes))
+}
+
+/// The router of the admin socket.
+pub fn admin(api: AdminApi, auth: Authenticator) -> anyhow::Result<Router> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+        .build_v1()?;
+    let routes = Routes::new(MerchantServiceServer::new(api.clone()))
+        .add_service(ApiKeyServiceServer::new(api))
+        .add_service(reflection);
+    Ok(with_unknown(routes)
+        .layer(axum::middleware::from_fn_with_state(auth, Authenticator::operator)))
+}
+
+/// Answers unknown methods with the contract's error details.
+fn with_unknown(routes: Routes) -> Router {
+    routes.prepare().into_axum_router().reset_fallback().fallback(|| async {
+        let text = "there is no such method";
+        let failure = Failure::new(Class::Unimplemented, Reason::NotImplemented, text);
+        status(failure).into_http::<Body>().map(axum::body::Body::new)
+    })
+}
+
+fn is_grpc(request: &axum::extract::Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|text| text.starts_with("application/grpc"))
+}
+
+/// The contract without the files that are nobody's business on the public port.
+fn visible_files() -> anyhow::Result<Vec<u8>> {
+    let mut set = FileDescriptorSet::decode(DESCRIPTOR_SET)?;
+    set.file.retain(|file| {
+        !HIDDEN_PACKAGES.iter().any(|hidden| file.package().starts_with(hidden))
+    });
+    Ok(set.encode_to_vec())
+}
+
+/// The services that REST may reach on the public port: all but the operator's.
+pub fn rest_services(rules: &AccessRules, is_sandbox: bool) -> Vec<String> {
+    let mut names = rules.services_for(Audience::Merchant);
+    if is_sandbox {
+        names.extend(rules.services_for(Audience::Sandbox));
+    }
+    names.into_iter().collect()
+}

@@ -1,0 +1,133 @@
+//! The deliverer: claims due deliveries, signs and sends them side by side, writes down what came of
+//! each. At least once: a process that dies between sending and writing sends again.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Signals, Step};
+use crate::env::Env;
+use crate::failpoint;
+use crate::secret_box::SecretBox;
+use crate::store::Db;
+use crate::store::deliveries::{self, ClaimedDelivery, FinishedAttempt, NextStep};
+use crate::webhook::body::BodyWriter;
+use crate::webhook::{Outcome, WebhookClient, schedule};
+
+/// Deliveries claimed at a time.
+const CLAIMED_MAX: u32 = 64;
+/// How long a claim lasts, by the database's clock: longer than any attempt may take.
+const CLAIM_SECONDS: i64 = 25;
+
+/// The deliverer.
+pub struct Deliverer {
+    db: Db,
+    env: Env,
+    client: WebhookClient,
+    bodies: BodyWriter,
+    secrets: Arc<SecretBox>,
+    signals: Signals,
+    concurrency: usize,
+    holder: uuid::Uuid,
+}
+
+/// What a deliverer works with.
+pub struct DelivererParts {
+    /// The ledger's database.
+    pub db: Db,
+    /// The outside world.
+    pub env: Env,
+    /// Sends.
+    pub client: WebhookClient,
+    /// Writes and signs bodies.
+    pub bodies: BodyWriter,
+    /// Opens APP_KEYs.
+    pub secrets: Arc<SecretBox>,
+    /// Wakes others.
+    pub signals: Signals,
+    /// Attempts under way at once.
+    pub concurrency: usize,
+}
+
+impl Deliverer {
+    /// A deliverer.
+    pub fn new(parts: DelivererParts) -> Self {
+        let DelivererParts { db, env, client, bodies, secrets, signals, concurrency } = parts;
+        let holder = env.new_id();
+        Self { db, env, client, bodies, secrets, signals, concurrency, holder }
+    }
+
+    /// Sends one group of due deliveries.
+    pub async fn tick(&self) -> anyhow::Result<Step> {
+        let now = self.env.now();
+        let claimed =
+            deliveries::claim(&self.db, self.holder, now, CLAIMED_MAX, CLAIM_SECONDS).await?;
+        if claimed.is_empty() {
+            return Ok(Step::Idle);
+        }
+        let mut attempts = stream::iter(claimed)
+            .map(|delivery| self.attempt(delivery))
+            .buffer_unordered(self.concurrency.max(1));
+        // Each result is written as it comes: a slow receiver holds up nobody else's record.
+        while let Some(attempt) = attempts.next().await {
+            failpoint::hit("deliver", "before_mark");
+            deliveries::finish(&self.db, std::slice::from_ref(&attempt)).await?;
+            failpoint::hit("deliver", "after_mark");
+        }
+        self.signals.deliveries.notify_one();
+        Ok(Step::More)
+    }
+
+    async fn attempt(&self, delivery: ClaimedDelivery) -> FinishedAttempt {
+        let started_at = self.env.now();
+        let attempt = delivery.attempt + 1;
+        let outcome = match self.request(&delivery) {
+            Ok((headers, body)) => {
+                failpoint::hit("deliver", "before_send");
+                let outcome = self.client.post(&delivery.url, headers, body).await;
+                failpoint::hit("deliver", "after_send");
+                outcome
+            }
+            Err(error) => {
+                tracing::error!(delivery = %delivery.id, error = %error, "delivery can not be signed");
+                Outcome::default()
+            }
+        };
+        let next = if outcome.is_delivered() {
+            NextStep::Delivered
+        } else {
+            schedule::retry_delay(attempt)
+                .map_or(NextStep::Failed, |delay| NextStep::RetryAt(self.env.now().plus(delay)))
+        };
+        FinishedAttempt {
+            delivery_id: delivery.id,
+            holder: self.holder,
+            attempt,
+            url: delivery.url,
+            started_at,
+            duration_ms: outcome.duration_ms,
+            status_code: outcome.status,
+            error: outcome.error.map(|error| error.as_str().to_owned()),
+            response: outcome.response_sample,
+            next,
+        }
+    }
+
+    /// The headers and signed body of a delivery.
+    fn request(&self, delivery: &ClaimedDelivery) -> anyhow::Result<(HeaderMap, bytes::Bytes)> {
+        let opened = self.secrets.open(delivery.api_key_id.as_bytes(), &delivery.sealed_app_key)?;
+        let app_key = <[u8; 32]>::try_from(opened.as_slice())?;
+        let body = self.bodies.write(&delivery.body, &app_key)?;
+        let mut headers = HeaderMap::new();
+        let mut set = |name: &'static str, value: String| -> anyhow::Result<()> {
+            headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
+            Ok(())
+        };
+        set("x-cryptopayment-event-id", format!("{}-{}", delivery.body.invoice_id, delivery.seq))?;
+        set("x-cryptopayment-sequence", delivery.seq.to_string())?;
+        set("x-cryptopayment-attempt", (delivery.attempt + 1).to_string())?;
+        Ok((headers, body))
+    }
+}
