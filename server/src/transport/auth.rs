@@ -77,7 +77,11 @@ impl Authenticator {
     }
 
     /// Lets a call pass with its caller attached, or answers with why not.
-    pub async fn public(State(this): State<Self>, mut request: Request, next: Next) -> Response {
+    pub async fn public(
+        State(this): State<Self>,
+        mut request: Request,
+        next: Next,
+    ) -> Response {
         let Some(access) = this.shared.rules.get(request.uri().path()) else {
             // Health, reflection and unknown methods: nothing of anybody's is behind them.
             return next.run(request).await;

@@ -66,8 +66,9 @@ pub fn public(
     let calls = grpc_routes(services)?
         .layer(axum::middleware::from_fn_with_state(auth, Authenticator::public));
     // REST calls go through the very same authenticated services, in process.
-    let inner =
-        calls.clone().map_response(|response: axum::response::Response| response.map(Body::new));
+    let inner = calls.clone().map_response(|response: axum::response::Response| {
+        response.map(Body::new)
+    });
     let rest = gateway.clone().into_service(inner);
     let web = calls.layer(GrpcWebLayer::new());
     Ok(Router::new().fallback(move |request: axum::extract::Request| {
@@ -93,26 +94,19 @@ fn grpc_routes(services: PublicServices) -> anyhow::Result<Router> {
         .register_encoded_file_descriptor_set(&visible_files()?)
         .build_v1()?;
     let limit = REQUEST_BYTES_MAX;
-    let mut routes =
-        Routes::new(InvoiceServiceServer::new(services.invoices).max_decoding_message_size(limit))
-            .add_service(
-                BalanceServiceServer::new(services.balances).max_decoding_message_size(limit),
-            )
-            .add_service(
-                NetworkServiceServer::new(services.networks).max_decoding_message_size(limit),
-            )
-            .add_service(
-                WebhookServiceServer::new(services.webhooks).max_decoding_message_size(limit),
-            )
-            .add_service(EventServiceServer::new(services.events).max_decoding_message_size(limit))
-            .add_service(
-                WithdrawalServiceServer::new(WithdrawalApi).max_decoding_message_size(limit),
-            )
-            .add_service(health)
-            .add_service(reflection);
+    let mut routes = Routes::new(
+        InvoiceServiceServer::new(services.invoices).max_decoding_message_size(limit),
+    )
+    .add_service(BalanceServiceServer::new(services.balances).max_decoding_message_size(limit))
+    .add_service(NetworkServiceServer::new(services.networks).max_decoding_message_size(limit))
+    .add_service(WebhookServiceServer::new(services.webhooks).max_decoding_message_size(limit))
+    .add_service(EventServiceServer::new(services.events).max_decoding_message_size(limit))
+    .add_service(WithdrawalServiceServer::new(WithdrawalApi).max_decoding_message_size(limit))
+    .add_service(health)
+    .add_service(reflection);
     if let Some(sandbox) = services.sandbox {
-        routes =
-            routes.add_service(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
+        routes = routes
+            .add_service(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
     }
     Ok(with_unknown(routes))
 }
@@ -146,8 +140,9 @@ fn is_grpc(request: &axum::extract::Request) -> bool {
 /// The contract without the files that are nobody's business on the public port.
 fn visible_files() -> anyhow::Result<Vec<u8>> {
     let mut set = FileDescriptorSet::decode(DESCRIPTOR_SET)?;
-    set.file
-        .retain(|file| !HIDDEN_PACKAGES.iter().any(|hidden| file.package().starts_with(hidden)));
+    set.file.retain(|file| {
+        !HIDDEN_PACKAGES.iter().any(|hidden| file.package().starts_with(hidden))
+    });
     Ok(set.encode_to_vec())
 }
 

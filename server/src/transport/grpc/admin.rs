@@ -69,8 +69,11 @@ impl ApiKeyService for AdminApi {
         let message = request.get_ref();
         let merchant = merchant_id(&message.merchant_id)?;
         let full = message.rest_view() == v1::RestView::Full;
-        let created =
-            self.manage.create_key(merchant, &message.name, full, ACTOR).await.map_err(status)?;
+        let created = self
+            .manage
+            .create_key(merchant, &message.name, full, ACTOR)
+            .await
+            .map_err(status)?;
         Ok(Response::new(v1::CreateApiKeyResponse {
             key: Some(shown_key(&created.key)),
             api_secret: created.secret,
@@ -104,8 +107,11 @@ impl ApiKeyService for AdminApi {
     ) -> Result<Response<v1::SetWebhookResponse>, Status> {
         let message = request.into_inner();
         let change = EndpointChange { url: message.url, events: message.events };
-        let key =
-            self.manage.set_endpoint(&message.api_key, &change, ACTOR).await.map_err(status)?;
+        let key = self
+            .manage
+            .set_endpoint(&message.api_key, &change, ACTOR)
+            .await
+            .map_err(status)?;
         self.auth.forget(&message.api_key);
         Ok(Response::new(v1::SetWebhookResponse { key: Some(shown_key(&key)) }))
     }
@@ -121,8 +127,9 @@ impl ApiKeyService for AdminApi {
 }
 
 fn merchant_id(text: &str) -> Result<Uuid, Status> {
-    let missing =
-        || Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant");
+    let missing = || {
+        Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant")
+    };
     convert::id(text, missing).map_err(status)
 }
 

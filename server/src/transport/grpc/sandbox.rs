@@ -82,8 +82,11 @@ impl SandboxService for SandboxApi {
             return Err(status(out_of_range("depth", FORK_BLOCKS_MAX)));
         }
         let chain = self.chain_named(&message.network)?;
-        let fates: Vec<(String, ForkFate)> =
-            message.fates.iter().map(|fate| (fate.txid.clone(), fork_fate(fate.fate()))).collect();
+        let fates: Vec<(String, ForkFate)> = message
+            .fates
+            .iter()
+            .map(|fate| (fate.txid.clone(), fork_fate(fate.fate())))
+            .collect();
         let tip = chain.fork(message.depth, &fates).await.map_err(refused)?;
         Ok(Response::new(v1::ForkResponse { height: height(&tip), hash: tip.hash }))
     }
@@ -157,8 +160,7 @@ impl SandboxApi {
         let now = self.env.now();
         let moment = Moment { now, watermark: now, head: view.head, finalized: None };
         let terms = &view.invoice.terms;
-        let paid =
-            summarize(terms, view.invoice.standing.status, moment, &view.deposits).paid_units;
+        let paid = summarize(terms, view.invoice.standing.status, moment, &view.deposits).paid_units;
         let missing = terms.amount_units.checked_sub(paid).filter(|units| *units > 0);
         missing.ok_or_else(|| {
             let text = "the invoice is paid in full; give an amount to pay more";
@@ -167,10 +169,9 @@ impl SandboxApi {
     }
 
     fn chain_named(&self, name: &str) -> Result<&Arc<dyn SandboxControl>, Status> {
-        let network: Network =
-            name.parse().map_err(|error: crate::domain::asset::UnknownName| {
-                status(Failure::field("network", Reason::UnknownNetwork, error.to_string()))
-            })?;
+        let network: Network = name.parse().map_err(|error: crate::domain::asset::UnknownName| {
+            status(Failure::field("network", Reason::UnknownNetwork, error.to_string()))
+        })?;
         self.chain(network)
     }
 
