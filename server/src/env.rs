@@ -97,6 +97,7 @@ struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where the system clock is read")]
     fn now(&self) -> Micros {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
