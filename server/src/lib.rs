@@ -7,6 +7,7 @@ pub mod env;
 pub mod failpoint;
 pub mod rates;
 pub mod secret_box;
+pub mod signals;
 pub mod signer;
 pub mod store;
 pub mod telemetry;

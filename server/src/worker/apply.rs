@@ -1,8 +1,9 @@
 //! The applier of one network: evaluates invoices that may have changed until none is left. All
 //! rules are in `usecase::apply_deposits`.
 
-use super::{LEASE_SECONDS, Signals, Step};
+use super::{LEASE_SECONDS, Step};
 use crate::domain::asset::Network;
+use crate::signals::Signals;
 use crate::store::{leases, ledger};
 use crate::usecase::apply_deposits::{ApplyDeposits, GROUP_INVOICES_MAX};
 

@@ -7,10 +7,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Signals, Step};
+use super::Step;
 use crate::env::Env;
 use crate::failpoint;
 use crate::secret_box::SecretBox;
+use crate::signals::Signals;
 use crate::store::Db;
 use crate::store::deliveries::{self, ClaimedDelivery, FinishedAttempt, NextStep};
 use crate::webhook::body::BodyWriter;

@@ -1,7 +1,8 @@
 //! The dispatcher: turns new events of the logs into deliveries for the endpoints that want them.
 
-use super::{LEASE_SECONDS, Signals, Step};
+use super::{LEASE_SECONDS, Step};
 use crate::env::Env;
+use crate::signals::Signals;
 use crate::store::{Db, events, leases};
 
 /// The dispatcher.

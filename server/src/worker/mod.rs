@@ -9,52 +9,15 @@ pub mod pool;
 pub mod scan;
 pub mod watch_set;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
 
 /// How long a worker's lease lasts without renewal, by the database's clock.
 pub const LEASE_SECONDS: i64 = 5;
-
-/// In-process wake-ups. Losing one costs a tick, never a result.
-#[derive(Clone, Debug)]
-pub struct Signals {
-    /// A scan wrote something.
-    pub scanned: Arc<Notify>,
-    /// Addresses were taken or added.
-    pub pool: Arc<Notify>,
-    /// Deliveries may be due.
-    pub deliveries: Arc<Notify>,
-    /// Events were written: the value grows.
-    events: Arc<watch::Sender<u64>>,
-}
-
-impl Default for Signals {
-    fn default() -> Self {
-        Self {
-            scanned: Arc::default(),
-            pool: Arc::default(),
-            deliveries: Arc::default(),
-            events: Arc::new(watch::Sender::new(0)),
-        }
-    }
-}
-
-impl Signals {
-    /// Tells that events were written.
-    pub fn events_written(&self) {
-        self.events.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    /// Wakes whoever waits for events.
-    pub fn events(&self) -> watch::Receiver<u64> {
-        self.events.subscribe()
-    }
-}
 
 /// What a step found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,11 +9,12 @@ use anyhow::{Context, bail};
 use uuid::Uuid;
 
 use super::watch_set::WatchSet;
-use super::{LEASE_SECONDS, Signals, Step};
+use super::{LEASE_SECONDS, Step};
 use crate::chain::{Block, BlockRef, ChainReader, Consumption, Transfer, Watch};
 use crate::domain::asset::Network;
 use crate::domain::time::Micros;
 use crate::env::Env;
+use crate::signals::Signals;
 use crate::store::addresses::{self, AddressOwner};
 use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
 use crate::store::deposits::{self, FoundDeposit, InBlock};

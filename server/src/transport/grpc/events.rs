@@ -16,11 +16,11 @@ use uuid::Uuid;
 use super::caller;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::env::Env;
+use crate::signals::Signals;
 use crate::store::Db;
 use crate::store::events::{self, Event};
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
-use crate::worker::Signals;
 
 /// Events returned by one call unless it asks for another number.
 const LIMIT_DEFAULT: u32 = 20;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::caller;
 use crate::domain::asset::Network;
 use crate::domain::failure::{Failure, Reason};
+use crate::signals::Signals;
 use crate::store::invoices::{self, InvoiceFilter, InvoiceView};
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
@@ -21,7 +22,6 @@ use crate::usecase::apply_deposits::ApplyDeposits;
 use crate::usecase::cancel_invoice::{self, not_found};
 use crate::usecase::create_invoice::{self, CreateInvoice};
 use crate::usecase::{Caller, list_invoices};
-use crate::worker::Signals;
 
 /// How often a watched invoice is read without a signal: confirmations grow without events.
 const WATCH_POLL: Duration = Duration::from_millis(500);
