@@ -2,6 +2,7 @@
 //! `ARCHITECTURE.md` draws the rooms and the arrows between them.
 
 pub mod chain;
+pub mod config;
 pub mod domain;
 pub mod env;
 pub mod failpoint;

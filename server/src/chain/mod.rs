@@ -2,7 +2,6 @@
 //! hashes and may be asked again at any time. Scanning, reorgs, confirmations and retries are
 //! written once, in `worker`; nothing here knows an invoice or a database row.
 
-pub mod address;
 pub mod bitcoin;
 pub mod sandbox;
 

@@ -2,6 +2,7 @@
 //! one names none.
 
 pub mod address;
+pub mod address_text;
 pub mod amount;
 pub mod asset;
 pub mod deposit;

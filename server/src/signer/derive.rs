@@ -12,8 +12,8 @@ use sha3::{Digest as _, Keccak256};
 use zeroize::Zeroizing;
 
 use super::SignerError;
-use crate::chain::address::format;
 use crate::domain::address::{ChainKind, DerivedAddress, Role};
+use crate::domain::address_text::format;
 use crate::domain::asset::Network;
 
 /// Separates the address-signing key from everything BIP 32 derives from the same seed.

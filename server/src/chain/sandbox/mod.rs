@@ -110,7 +110,7 @@ impl SandboxChain {
 
     /// The key of an address text; sandbox addresses look like regtest's.
     fn address_key(&self, text: &str) -> Result<Vec<u8>, ChainError> {
-        super::address::parse(self.network, ChainKind::Sandbox, text)
+        crate::domain::address_text::parse(self.network, ChainKind::Sandbox, text)
             .map_err(|error| ChainError::Invalid(format!("address {text:?} {error}")))
     }
 }

@@ -30,7 +30,7 @@ async fn open(home: &tempfile::TempDir, network: Network) -> SandboxChain {
 
 fn ltc_address() -> String {
     let script = [&[0_u8, 20], [7_u8; 20].as_slice()].concat();
-    crate::chain::address::format(Network::Ltc, ChainKind::Sandbox, &script).unwrap()
+    crate::domain::address_text::format(Network::Ltc, ChainKind::Sandbox, &script).unwrap()
 }
 
 async fn mempool(chain: &SandboxChain, consumed: &HashSet<String>) -> Mempool {

@@ -6,8 +6,8 @@ use bitcoin::base58;
 use bitcoin::bech32::{self, Hrp, segwit};
 use sha3::{Digest, Keccak256};
 
-use crate::domain::address::ChainKind;
-use crate::domain::asset::Network;
+use super::address::ChainKind;
+use super::asset::Network;
 
 /// The first byte of every TRON address (mainnet and test networks alike).
 const TRON_PREFIX: u8 = 0x41;

@@ -1,0 +1,380 @@
+//! The configuration: one struct, read from the defaults file, a file of the operator's, environment
+//! and flags, in this order, and validated as a whole before a port opens. Not here: acting on it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env as Variables, Format as _, Serialized, Toml};
+use serde::Deserialize;
+
+use crate::domain::address::ChainKind;
+use crate::domain::amount::parse_decimal;
+use crate::domain::asset::{Asset, Network};
+
+/// Every setting with its default; also its documentation.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+/// What the names of environment variables begin with.
+const PREFIX: &str = "CRYPTOPAYMENT_";
+/// Variables with that beginning that are no settings: other programs read them.
+const NO_SETTINGS: [&str; 5] = ["config", "failpoint", "url", "api_key", "api_secret"];
+/// Decimals that a price may have.
+const PRICE_DECIMALS: u32 = 8;
+
+/// Which world a deployment lives in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Simulated chains and test keys.
+    Sandbox,
+    /// Real money.
+    Live,
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Config {
+    pub environment: Environment,
+    pub data_dir: PathBuf,
+    pub http: Http,
+    pub admin: Admin,
+    pub database: Database,
+    pub log: Log,
+    pub rest: Rest,
+    pub invoice: Invoice,
+    pub pool: Pool,
+    pub webhook: Webhook,
+    pub rates: BTreeMap<String, String>,
+    pub signer: Signer,
+    pub networks: BTreeMap<String, NetworkSettings>,
+    pub sandbox: Sandbox,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub body_bytes_max: usize,
+    pub shutdown_seconds_max: u64,
+    pub cors_origins: Vec<String>,
+    pub connections_max: usize,
+    pub connections_per_ip_max: usize,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Admin {
+    pub socket: PathBuf,
+}
+
+/// `[database]`. Its URL may hold a password.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Database {
+    pub url: String,
+    pub connections_max: u32,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("url", &"[redacted]").finish_non_exhaustive()
+    }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Log {
+    pub format: String,
+    pub filter: String,
+}
+
+/// `[rest]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Rest {
+    pub unknown_fields: UnknownFields,
+}
+
+/// What happens to fields that do not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub enum UnknownFields {
+    Refuse,
+    Ignore,
+}
+
+/// `[invoice]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Invoice {
+    pub expires_minutes: u64,
+    pub inclusion_hours: u64,
+}
+
+/// `[pool]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Pool {
+    pub addresses_low: u64,
+    pub addresses_batch: u32,
+    pub addresses_leased: u32,
+}
+
+/// `[webhook]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Webhook {
+    pub concurrency_max: usize,
+    pub timeout_seconds: u64,
+}
+
+/// `[signer]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Signer {
+    pub passphrase_file: PathBuf,
+}
+
+/// `[networks.*]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct NetworkSettings {
+    pub enabled: bool,
+    pub backend: Backend,
+    pub chain: ChainKind,
+    pub confirmations: u32,
+    pub requires_finality: bool,
+    pub shortfall: String,
+    pub block_seconds: u64,
+    pub poll_milliseconds: u64,
+    pub node: Node,
+}
+
+/// Where a network's chain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Simulated here.
+    Sandbox,
+    /// A node's.
+    Node,
+}
+
+/// How a node is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Node {
+    pub url: String,
+    pub user: String,
+    pub password_file: PathBuf,
+    pub cookie_file: PathBuf,
+}
+
+/// `[sandbox]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Sandbox {
+    pub demo_merchant: bool,
+    pub demo_webhook_url: String,
+}
+
+/// Everything that is wrong with a configuration, each with the key it stands under.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+/// What the command line sets.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Flags {
+    /// `--data-dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and validates the configuration.
+    ///
+    /// # Errors
+    /// Lists every problem at once.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Toml::string(DEFAULTS));
+        if let Some(path) = file {
+            if !path.is_file() {
+                return Err(ConfigError(vec![format!("no configuration file {}", path.display())]));
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        let variables = Variables::prefixed(PREFIX).ignore(&NO_SETTINGS).split("__");
+        figment = figment.merge(variables).merge(Serialized::defaults(flags));
+        let config: Self = figment.extract().map_err(|errors| {
+            ConfigError(errors.into_iter().map(|error| error.to_string()).collect())
+        })?;
+        config.validated()
+    }
+
+    fn validated(mut self) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        while self.http.public_url.ends_with('/') {
+            self.http.public_url.pop();
+        }
+        self.check_numbers(&mut problems);
+        self.check_texts(&mut problems);
+        for (name, settings) in &self.networks {
+            check_network(self.environment, name, settings, &mut problems);
+        }
+        if self.enabled().is_empty() {
+            problems.push("networks: none is enabled".to_owned());
+        }
+        if problems.is_empty() { Ok(self) } else { Err(ConfigError(problems)) }
+    }
+
+    fn check_numbers(&self, problems: &mut Vec<String>) {
+        let ranges: [(&str, u64, u64, u64); 11] = [
+            ("http.body_bytes_max", self.http.body_bytes_max as u64, 1_024, 16 << 20),
+            ("http.shutdown_seconds_max", self.http.shutdown_seconds_max, 1, 600),
+            ("http.connections_max", self.http.connections_max as u64, 1, 1 << 20),
+            ("http.connections_per_ip_max", self.http.connections_per_ip_max as u64, 1, 1 << 20),
+            ("database.connections_max", u64::from(self.database.connections_max), 2, 1_000),
+            ("invoice.expires_minutes", self.invoice.expires_minutes, 1, 7 * 24 * 60),
+            ("invoice.inclusion_hours", self.invoice.inclusion_hours, 1, 30 * 24),
+            ("pool.addresses_batch", u64::from(self.pool.addresses_batch), 1, 10_000),
+            ("pool.addresses_leased", u64::from(self.pool.addresses_leased), 1, 10_000),
+            ("webhook.concurrency_max", self.webhook.concurrency_max as u64, 1, 1_000),
+            // Longer than this, and a claim would end while its delivery is still under way.
+            ("webhook.timeout_seconds", self.webhook.timeout_seconds, 1, 20),
+        ];
+        for (key, value, least, most) in ranges {
+            if value < least || value > most {
+                problems.push(format!("{key}: must be from {least} to {most}"));
+            }
+        }
+    }
+
+    fn check_texts(&self, problems: &mut Vec<String>) {
+        let live = self.environment == Environment::Live;
+        let public = &self.http.public_url;
+        let scheme_ok = public.starts_with("https://") || (!live && public.starts_with("http://"));
+        if !scheme_ok {
+            problems.push("http.public_url: must be an https URL (http in the sandbox)".to_owned());
+        }
+        let url = &self.database.url;
+        let known = ["", "sqlite://", "postgres://", "postgresql://"];
+        if !known.iter().any(|start| {
+            (start.is_empty() && url.is_empty()) || (!start.is_empty() && url.starts_with(start))
+        }) {
+            problems.push("database.url: must be empty, sqlite:// or postgres://".to_owned());
+        }
+        if !["text", "json"].contains(&self.log.format.as_str()) {
+            problems.push("log.format: must be `text` or `json`".to_owned());
+        }
+        for (coin, price) in &self.rates {
+            let positive = parse_decimal(price, PRICE_DECIMALS).is_ok_and(|units| units > 0);
+            if coin.to_uppercase().parse::<Asset>().is_err() || !positive {
+                problems.push(format!("rates.{coin}: must be a coin's price above zero, as text"));
+            }
+        }
+        if live && self.signer.passphrase_file.as_os_str().is_empty() {
+            problems.push("signer.passphrase_file: live demands one".to_owned());
+        }
+    }
+
+    /// The enabled networks with their settings.
+    pub fn enabled(&self) -> BTreeMap<Network, &NetworkSettings> {
+        let enabled = self.networks.iter().filter(|(_, settings)| settings.enabled);
+        enabled.filter_map(|(name, settings)| Some((name.parse().ok()?, settings))).collect()
+    }
+
+    /// Where the ledger's database is.
+    pub fn database_url(&self) -> String {
+        if self.database.url.is_empty() {
+            format!("sqlite://{}", self.data_dir.join("ledger.sqlite").display())
+        } else {
+            self.database.url.clone()
+        }
+    }
+
+    /// Whether this is a sandbox.
+    pub fn is_sandbox(&self) -> bool {
+        self.environment == Environment::Sandbox
+    }
+}
+
+impl Environment {
+    /// The name that database and signatures know it by.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Live => "live",
+        }
+    }
+}
+
+fn check_network(
+    environment: Environment,
+    name: &str,
+    settings: &NetworkSettings,
+    problems: &mut Vec<String>,
+) {
+    let Ok(network) = name.parse::<Network>() else {
+        problems.push(format!("networks.{name}: there is no such network"));
+        return;
+    };
+    if !settings.enabled {
+        return;
+    }
+    let mut wrong = |key: &str, why: &str| problems.push(format!("networks.{name}.{key}: {why}"));
+    if settings.confirmations == 0 || settings.confirmations > 1_000 {
+        wrong("confirmations", "must be from 1 to 1000");
+    }
+    if parse_decimal(&settings.shortfall, network.asset().decimals()).is_err() {
+        wrong("shortfall", "must be coins as text, e.g. \"0.01\"");
+    }
+    if settings.poll_milliseconds < 50 {
+        wrong("poll_milliseconds", "must be at least 50");
+    }
+    match (settings.backend, settings.chain) {
+        (Backend::Sandbox, _) if environment == Environment::Live => {
+            wrong("backend", "live takes nodes alone");
+        }
+        (Backend::Sandbox, ChainKind::Sandbox) => {}
+        (Backend::Sandbox, _) => wrong("chain", "a simulated chain is `sandbox`"),
+        (Backend::Node, ChainKind::Sandbox) => wrong("chain", "a node's chain is no `sandbox`"),
+        (Backend::Node, ChainKind::Mainnet) if environment == Environment::Sandbox => {
+            wrong("chain", "the sandbox takes test chains alone");
+        }
+        (Backend::Node, chain)
+            if environment == Environment::Live && chain != ChainKind::Mainnet =>
+        {
+            wrong("chain", "live takes mainnet alone");
+        }
+        (Backend::Node, _) if network != Network::Ltc => {
+            wrong("backend", "only ltc can be read from a node yet");
+        }
+        (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),
+        (Backend::Node, _) => {}
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;
