@@ -1,0 +1,394 @@
+//! The HTTP service: routes a request, has it read, calls the gRPC service behind, has the answer
+//! written. Every path out of here is a complete HTTP answer; nothing is left hanging.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use tower::{Service, ServiceExt as _};
+use uuid::Uuid;
+
+use crate::compile::{Compiled, Gateway, Route, is_hop_header};
+use crate::failure::{Failure, Frame, allow};
+use crate::request::{self, Brought, Query};
+use crate::router::{Found, PathSegments};
+use crate::{ResponseBody, View, grpc, reason};
+
+/// Longest `x-request-id` that is taken from a caller, in characters.
+const REQUEST_ID_CHARS_MAX: usize = 128;
+/// Upstream bytes besides the message itself: its prefix.
+const PREFIX_BYTES: usize = 5;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const GATEWAY_VIEW: &str = "x-gateway-view";
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A gateway in front of one gRPC service; clone it per connection.
+#[derive(Clone)]
+pub struct GatewayService<S> {
+    gateway: Arc<Compiled>,
+    inner: S,
+}
+
+impl<S> std::fmt::Debug for GatewayService<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayService").finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// The HTTP service that answers REST requests by calling `inner`: tonic's `Routes` in this
+    /// process, or a `Channel`. It answers every path; unknown ones with 404 in the error shape.
+    #[must_use]
+    pub fn into_service<S>(self, inner: S) -> GatewayService<S> {
+        GatewayService { gateway: self.inner, inner }
+    }
+}
+
+impl<S, B> Service<Request<B>> for GatewayService<S>
+where
+    S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    /// Always ready: each call takes its own clone of the inner service and waits for that one.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (gateway, inner) = (Arc::clone(&self.gateway), self.inner.clone());
+        async move { Ok(gateway.answer(request, inner).await) }.boxed()
+    }
+}
+
+/// A request that found its route.
+struct Incoming<'r> {
+    route: &'r Route,
+    path: PathSegments<'r>,
+    parts: &'r http::request::Parts,
+    request_id: &'r str,
+}
+
+/// What the upstream said when it did not fail.
+struct Reply {
+    headers: HeaderMap,
+    message: Bytes,
+}
+
+impl Compiled {
+    async fn answer<S, B>(&self, request: Request<B>, inner: S) -> Response<ResponseBody>
+    where
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>> + Send,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let request_id = request_id(&parts.headers);
+        let with_body = parts.method != Method::HEAD;
+        let extensions = std::mem::take(&mut parts.extensions);
+        let mut success_key = self.settings.default_success_key.as_deref();
+        let result = match self.find(&parts.method, parts.uri.path()) {
+            Err(failure) => Err(failure),
+            Ok(Target::Options(response)) => Ok(response),
+            Ok(Target::Route(route, path)) => {
+                success_key = route.success_key.as_deref();
+                let incoming = Incoming { route, path, parts: &parts, request_id: &request_id };
+                self.serve(incoming, extensions, body, inner).await
+            }
+        };
+        let frame = Frame {
+            success_key,
+            request_id: &request_id,
+            doc_url_base: &self.settings.doc_url_base,
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(failure) => {
+                tracing::debug!(
+                    request_id,
+                    status = failure.status.as_u16(),
+                    code = failure.code.as_ref(),
+                    "refused"
+                );
+                failure.response(&frame, with_body)
+            }
+        };
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+
+    fn find<'r>(&'r self, method: &Method, path: &'r str) -> Result<Target<'r>, Failure> {
+        let mut found = self.router.find(method, path);
+        if let (Found::OtherMethods(_), &Method::HEAD) = (&found, method) {
+            found = self.router.find(&Method::GET, path);
+        }
+        match found {
+            Found::Route { route, path } => Ok(Target::Route(&self.routes[route], path)),
+            Found::Nothing => Err(Failure::route_not_found()),
+            Found::OtherMethods(methods) if *method == Method::OPTIONS => {
+                let mut response = Response::new(ResponseBody::default());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                if let Ok(value) = allow(&methods).parse() {
+                    response.headers_mut().insert(header::ALLOW, value);
+                }
+                Ok(Target::Options(response))
+            }
+            Found::OtherMethods(methods) => Err(Failure::method_not_allowed(&methods)),
+        }
+    }
+
+    async fn serve<S, B>(
+        &self,
+        incoming: Incoming<'_>,
+        extensions: http::Extensions,
+        body: B,
+        inner: S,
+    ) -> Result<Response<ResponseBody>, Failure>
+    where
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>> + Send,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Incoming { route, path, parts, request_id } = incoming;
+        if route.streams {
+            let message = "this method streams and is served over gRPC only";
+            let status = StatusCode::NOT_IMPLEMENTED;
+            return Err(Failure::new(status, reason::STREAM_OVER_REST, message));
+        }
+        let query = Query::parse(parts.uri.query(), &self.settings)?;
+        let view = match &route.request.view_parameter {
+            Some(name) => query.view(name)?,
+            None => None,
+        };
+        let body = self.body(&parts.headers, body).await?;
+        let message = {
+            let headers = &parts.headers;
+            let brought = Brought { path: &path, query: &query, headers, body: &body };
+            request::read(&route.request, &self.shapes, &self.settings, &brought)?
+        };
+        let mut call = Request::new(tonic::body::Body::new(Full::new(grpc::frame(&message))));
+        *call.method_mut() = Method::POST;
+        *call.version_mut() = http::Version::HTTP_2;
+        *call.uri_mut() = http::Uri::from(route.grpc_path.clone());
+        *call.headers_mut() = self.metadata(&parts.headers, request_id);
+        *call.extensions_mut() = extensions;
+        let reply = self.call(call, inner).await?;
+        let asked = reply.headers.get(GATEWAY_VIEW).is_some_and(|value| value == "full");
+        let plan = match view {
+            Some(View::Full) => &route.full,
+            None if asked => &route.full,
+            _ => &route.basic,
+        };
+        let text =
+            plan.write(&reply.message, self.settings.response_bytes_max).map_err(|error| {
+                let path = route.grpc_path.as_str();
+                tracing::error!(request_id, path, %error, "an answer could not be written as JSON");
+                Failure::internal()
+            })?;
+        Ok(self.success(text, &reply.headers, parts.method != Method::HEAD))
+    }
+
+    fn success(
+        &self,
+        text: Vec<u8>,
+        headers: &HeaderMap,
+        with_body: bool,
+    ) -> Response<ResponseBody> {
+        let length = text.len();
+        let content = if with_body { Bytes::from(text) } else { Bytes::new() };
+        let mut response = Response::new(ResponseBody::new(content));
+        let target = response.headers_mut();
+        for name in &self.settings.return_headers {
+            for value in headers.get_all(name).iter().filter(|_| !is_hop_header(name)) {
+                target.append(name.clone(), value.clone());
+            }
+        }
+        target.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if !with_body {
+            target.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        response
+    }
+
+    /// The whole request body, within its limits and of the right type.
+    async fn body<B>(&self, headers: &HeaderMap, body: B) -> Result<Bytes, Failure>
+    where
+        B: Body + Send,
+        B::Error: Into<BoxError>,
+    {
+        let max = self.settings.body_bytes_max;
+        let too_large = || {
+            let message = format!("the body is longer than {max} bytes");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, reason::BODY_TOO_LARGE, message)
+        };
+        if body.size_hint().lower() > max as u64 {
+            return Err(too_large());
+        }
+        let reading = Limited::new(body, max).collect();
+        let body = match tokio::time::timeout(self.settings.body_seconds_max, reading).await {
+            Ok(Ok(collected)) => collected.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Err(_)) => {
+                let message = "the body broke off";
+                return Err(Failure::bad_request(reason::MALFORMED_JSON, "", message));
+            }
+            Err(_) => {
+                let message = "the body did not arrive in time";
+                let status = StatusCode::REQUEST_TIMEOUT;
+                return Err(Failure::new(status, reason::BODY_TIMEOUT, message));
+            }
+        };
+        if !body.is_empty() && !is_json(headers) {
+            let message = "a body must have `Content-Type: application/json`, in UTF-8, uncoded";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Failure::new(status, reason::UNSUPPORTED_MEDIA_TYPE, message));
+        }
+        Ok(body)
+    }
+
+    fn metadata(&self, headers: &HeaderMap, request_id: &str) -> HeaderMap {
+        let mut metadata = HeaderMap::with_capacity(8);
+        for name in self.settings.forward_headers.iter().filter(|name| !is_hop_header(name)) {
+            for value in headers.get_all(name) {
+                metadata.append(name.clone(), value.clone());
+            }
+        }
+        metadata.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        metadata.insert(header::TE, HeaderValue::from_static("trailers"));
+        if let Ok(value) = HeaderValue::from_str(request_id) {
+            metadata.insert(REQUEST_ID, value);
+        }
+        if let Some(timeout) = self.settings.upstream_timeout {
+            // At most eight digits, by gRPC's grammar: 27 hours in milliseconds.
+            let millis = timeout.as_millis().min(99_999_999);
+            if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
+                metadata.insert(HeaderName::from_static("grpc-timeout"), value);
+            }
+        }
+        metadata
+    }
+
+    /// Calls the upstream. A panic in it, if it lives in this process, fails only this request.
+    async fn call<S>(&self, call: Request<tonic::body::Body>, inner: S) -> Result<Reply, Failure>
+    where
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>> + Send,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+    {
+        let guarded = AssertUnwindSafe(self.exchange(call, inner)).catch_unwind();
+        let outcome = match self.settings.upstream_timeout {
+            None => guarded.await,
+            Some(limit) => {
+                tokio::time::timeout(limit, guarded).await.map_err(|_| Failure::deadline())?
+            }
+        };
+        outcome.unwrap_or_else(|_| {
+            tracing::error!("the upstream panicked");
+            Err(Failure::internal())
+        })
+    }
+
+    async fn exchange<S>(
+        &self,
+        call: Request<tonic::body::Body>,
+        inner: S,
+    ) -> Result<Reply, Failure>
+    where
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>,
+        S::Error: Into<BoxError>,
+    {
+        let response = inner.oneshot(call).await.map_err(|error| {
+            tracing::warn!(error = error.into(), "the upstream cannot be reached");
+            Failure::no_upstream()
+        })?;
+        let (parts, body) = response.into_parts();
+        if let Some(code) = grpc::code(&parts.headers).filter(|code| *code != 0) {
+            return Err(grpc::failure(code, &parts.headers, &self.settings));
+        }
+        let kind = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if parts.status != StatusCode::OK
+            || !kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+        {
+            tracing::error!(status = parts.status.as_u16(), "the upstream did not answer in gRPC");
+            return Err(Failure::bad_upstream());
+        }
+        let limit = self.settings.response_bytes_max.saturating_add(PREFIX_BYTES);
+        let collected = Limited::new(body, limit).collect().await.map_err(|error| {
+            tracing::error!(error, "the upstream's answer broke off or is too long");
+            Failure::bad_upstream()
+        })?;
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        match grpc::code(&trailers).or_else(|| grpc::code(&parts.headers)) {
+            Some(0) => {}
+            Some(code) => return Err(grpc::failure(code, &trailers, &self.settings)),
+            None => {
+                tracing::error!("the upstream's answer has no status");
+                return Err(Failure::bad_upstream());
+            }
+        }
+        let message = grpc::unframe(&collected.to_bytes()).ok_or_else(|| {
+            tracing::error!("the upstream's answer is not one uncompressed message");
+            Failure::bad_upstream()
+        })?;
+        Ok(Reply { headers: parts.headers, message })
+    }
+}
+
+/// What a method and path lead to.
+enum Target<'g> {
+    Route(&'g Route, PathSegments<'g>),
+    Options(Response<ResponseBody>),
+}
+
+/// The caller's own identity of the request if it is 1 to 128 visible ASCII characters.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| (1..=REQUEST_ID_CHARS_MAX).contains(&text.len()))
+        .filter(|text| text.bytes().all(|b| b.is_ascii_graphic()))
+        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// `application/json`, with no parameter but `charset=utf-8`, and without content coding.
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
+    let uncoded = text(header::CONTENT_ENCODING).is_none_or(|c| c.eq_ignore_ascii_case("identity"));
+    let Some(kind) = text(header::CONTENT_TYPE) else { return false };
+    let mut parts = kind.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts.filter(|part| !part.is_empty()).all(|part| {
+        let charset = part.split_once('=');
+        charset.is_some_and(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("charset")
+                && value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+    });
+    uncoded && json && utf8 && headers.get_all(header::CONTENT_TYPE).iter().count() == 1
+}
