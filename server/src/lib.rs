@@ -1,7 +1,9 @@
 //! The CryptoPayment server as a library: the rooms that `main.rs` starts and the tests drive.
 //! `ARCHITECTURE.md` draws the rooms and the arrows between them.
 
+pub mod app;
 pub mod chain;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod env;

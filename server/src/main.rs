@@ -1,1 +1,98 @@
-fn main() {}
+//! The program: arguments, configuration, role, signals, exit code. Everything else is the library.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use cryptopayment::app::{self, Role};
+use cryptopayment::cli::{self, Arguments, Command};
+use cryptopayment::config::Config;
+use cryptopayment::env::Env;
+use cryptopayment::failpoint;
+use cryptopayment::telemetry::{self, LogFormat};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// `EX_USAGE` of sysexits: the configuration or the command line is wrong.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("another TLS provider was installed first");
+        return ExitCode::FAILURE;
+    }
+    let arguments = Arguments::parse();
+    let config = match Config::load(arguments.config.as_deref(), &arguments.flags()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("configuration:\n{error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let format = if config.log.format == "json" { LogFormat::Json } else { LogFormat::Text };
+    if let Err(error) = telemetry::init(format, &config.log.filter) {
+        eprintln!("log.filter: {error}");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    if config.is_sandbox()
+        && let Ok(specification) = std::env::var("CRYPTOPAYMENT_FAILPOINT")
+    {
+        failpoint::arm(&specification);
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(&arguments, config)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCode> {
+    let role = match arguments.command.clone().unwrap_or(Command::All) {
+        Command::All => Role::All,
+        Command::Api => Role::Api,
+        Command::Worker => Role::Worker,
+        Command::Migrate => {
+            app::migrate(&config).await?;
+            println!("the database is up to date");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Healthcheck => return cli::health::check(config.http.listen).await,
+        Command::Admin(admin) => {
+            return cli::admin::run(&app::admin_socket(&config), admin).await;
+        }
+    };
+    let stop = CancellationToken::new();
+    stop_on_signals(stop.clone())?;
+    let running = app::start(&config, role, Env::system(), stop).await?;
+    cli::banner::print(&config, &running);
+    running.wait().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first signal asks for an end, the second one ends at once.
+fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(1);
+            }
+            tracing::info!("stopping");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}

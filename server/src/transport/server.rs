@@ -15,13 +15,17 @@ use cryptopayment_proto::v1::network_service_server::NetworkServiceServer;
 use cryptopayment_proto::v1::webhook_service_server::WebhookServiceServer;
 use cryptopayment_proto::v1::withdrawal_service_server::WithdrawalServiceServer;
 use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Method};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use rpc_gateway::Gateway;
 use tonic::body::Body;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceExt as _;
+use tower_http::cors::{Any, CorsLayer};
 
 use super::access::AccessRules;
 use super::auth::Authenticator;
@@ -57,14 +61,23 @@ pub struct PublicServices {
     pub sandbox: Option<SandboxApi>,
 }
 
+/// The public port: what it serves, and what says that it does.
+pub struct Public {
+    /// Everything the port answers.
+    pub router: Router,
+    /// Begins at NOT_SERVING.
+    pub health: HealthReporter,
+}
+
 /// The router of the public port.
-pub fn public(
+pub async fn public(
     services: PublicServices,
     auth: Authenticator,
     gateway: &Gateway,
-) -> anyhow::Result<Router> {
-    let calls = grpc_routes(services)?
-        .layer(axum::middleware::from_fn_with_state(auth, Authenticator::public));
+    cors_origins: &[String],
+) -> anyhow::Result<Public> {
+    let (calls, health) = grpc_routes(services).await?;
+    let calls = calls.layer(axum::middleware::from_fn_with_state(auth, Authenticator::public));
     // REST calls go through the very same authenticated services, in process.
     let inner = tower::ServiceExt::<http::Request<Body>>::map_response(
         calls.clone(),
@@ -72,7 +85,7 @@ pub fn public(
     );
     let rest = gateway.clone().into_service(inner);
     let web = calls.layer(GrpcWebLayer::new());
-    Ok(Router::new().fallback(move |request: axum::extract::Request| {
+    let router = Router::new().fallback(move |request: axum::extract::Request| {
         let (web, rest) = (web.clone(), rest.clone());
         async move {
             if is_grpc(&request) {
@@ -84,13 +97,37 @@ pub fn public(
                 }
             }
         }
-    }))
+    });
+    let router = match cors(cors_origins)? {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    Ok(Public { router, health })
 }
 
-fn grpc_routes(services: PublicServices) -> anyhow::Result<Router> {
+/// Lets browsers of the named origins call; none are let in unless they are named.
+fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let origins = origins
+        .iter()
+        .map(|origin| HeaderValue::from_str(origin))
+        .collect::<Result<Vec<_>, _>>()?;
+    let exposed =
+        ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "etag"];
+    Ok(Some(
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST, Method::PATCH])
+            .allow_headers(Any)
+            .expose_headers(exposed.map(HeaderName::from_static)),
+    ))
+}
+
+async fn grpc_routes(services: PublicServices) -> anyhow::Result<(Router, HealthReporter)> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    // Kept alive by the service itself; a draining server ends connections, not this answer.
-    drop(reporter);
+    reporter.set_service_status("", ServingStatus::NotServing).await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(&visible_files()?)
         .build_v1()?;
@@ -116,7 +153,7 @@ fn grpc_routes(services: PublicServices) -> anyhow::Result<Router> {
         routes =
             routes.add_service(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
     }
-    Ok(with_unknown(routes))
+    Ok((with_unknown(routes), reporter))
 }
 
 /// The router of the admin socket.

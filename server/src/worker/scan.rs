@@ -78,8 +78,7 @@ impl Scanner {
         if cursor::mark_read(&unit, self.network, fence, &cursor.hash, &mark).await? {
             unit.commit().await?;
         }
-        self.signals.scanned.notify_waiters();
-        self.signals.scanned.notify_one();
+        self.signals.scanned(self.network).notify_one();
         Ok(Step::Idle)
     }
 
@@ -219,7 +218,7 @@ impl Scanner {
         self.replace(&unit, &block).await?;
         unit.commit().await?;
         if !found.is_empty() {
-            self.signals.scanned.notify_one();
+            self.signals.scanned(self.network).notify_one();
         }
         Ok(true)
     }

@@ -1,0 +1,382 @@
+//! The composition root: from a configuration to a running process, straight down. Parts are made in
+//! the order in which they need each other; nothing is looked up later. No rule lives here.
+
+pub mod demo;
+mod networks;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use cryptopayment_proto::DESCRIPTOR_SET;
+use rpc_gateway::Gateway;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use crate::config::{Config, UnknownFields};
+use crate::domain::asset::{Asset, Network};
+use crate::env::Env;
+use crate::rates::FixedRates;
+use crate::secret_box::SecretBox;
+use crate::signals::Signals;
+use crate::signer::Signer as _;
+use crate::signer::keystore;
+use crate::signer::local::{KeystoreSettings, LocalSigner};
+use crate::store::deployment::{self, Deployment};
+use crate::store::{Db, cursor, leases};
+use crate::transport::access::AccessRules;
+use crate::transport::auth::Authenticator;
+use crate::transport::grpc::admin::AdminApi;
+use crate::transport::grpc::balances::BalanceApi;
+use crate::transport::grpc::events::EventApi;
+use crate::transport::grpc::invoices::InvoiceApi;
+use crate::transport::grpc::networks::NetworkApi;
+use crate::transport::grpc::sandbox::SandboxApi;
+use crate::transport::grpc::webhooks::WebhookApi;
+use crate::transport::listener::{self, ListenerLimits};
+use crate::transport::server::{self, PublicServices};
+use crate::transport::status::ERROR_DOMAIN;
+use crate::usecase::address_leases::AddressLeases;
+use crate::usecase::apply_deposits::ApplyDeposits;
+use crate::usecase::create_invoice::CreateInvoice;
+use crate::usecase::fill_pool::FillPool;
+use crate::usecase::manage_keys::ManageKeys;
+use crate::webhook::body::BodyWriter;
+use crate::webhook::{TargetPolicy, WebhookClient, WebhookLimits, check_url};
+
+/// How long the first start may take until addresses can be handed out.
+const READY_SECONDS_MAX: u64 = 60;
+/// Where an error's `doc_url` leads.
+const DOC_URL_BASE: &str = "https://cryptopayment.invalid/docs/reference/errors#";
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Answers calls.
+    Api,
+    /// Follows chains, applies, delivers.
+    Worker,
+}
+
+impl Role {
+    const fn serves(self) -> bool {
+        matches!(self, Self::All | Self::Api)
+    }
+
+    const fn works(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+}
+
+/// A process that was started.
+pub struct Running {
+    /// Where the public port is; nowhere for a worker.
+    pub address: Option<SocketAddr>,
+    /// What the sandbox's own merchant calls with.
+    pub demo: Option<demo::Demo>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    drain: Duration,
+}
+
+impl Running {
+    /// Waits for the stop, then for what is under way, up to the configured deadline.
+    pub async fn wait(self) {
+        self.stop.cancelled().await;
+        self.tasks.close();
+        // Nothing depends on a graceful end; what is cut is taken up by the next start.
+        if tokio::time::timeout(self.drain, self.tasks.wait()).await.is_err() {
+            tracing::warn!("shutdown deadline passed with work under way");
+        }
+    }
+}
+
+/// Brings the database to this program's schema.
+pub async fn migrate(config: &Config) -> anyhow::Result<()> {
+    prepare_directory(&config.data_dir)?;
+    let db = Db::open(&config.database_url(), config.database.connections_max).await?;
+    db.migrate().await?;
+    Ok(())
+}
+
+/// Starts a process in a role. It runs until `stop` is cancelled.
+pub async fn start(
+    config: &Config,
+    role: Role,
+    env: Env,
+    stop: CancellationToken,
+) -> anyhow::Result<Running> {
+    prepare_directory(&config.data_dir)?;
+    let db = open_database(config, role).await?;
+    env.set_business_offset(deployment::business_offset(&db).await?);
+    let signer = Arc::new(open_signer(config, &env)?);
+    stamp(config, &db, &signer, &env).await?;
+    if role == Role::All && db.is_sqlite() {
+        // The keystore's lock says that this process is alone: nobody else holds any lease.
+        leases::end_all(&db).await?;
+    }
+    let tasks = TaskTracker::new();
+    let signals = Signals::default();
+    let chains = networks::open(config, &db, &env).await?;
+    let terms = networks::terms(config)?;
+    let environment = config.environment.as_str();
+    let verifying_key = signer.verifying_key();
+    let apply = ApplyDeposits {
+        db: db.clone(),
+        env: env.clone(),
+        verifying_key,
+        environment: environment.to_owned(),
+    };
+    let secrets = Arc::new(SecretBox::open_or_create(&config.data_dir.join("secrets.key"), &env)?);
+    let gateway = gateway(config)?;
+    let bodies = BodyWriter::new(&gateway)?;
+    let client = webhook_client(config, &env)?;
+    let manage = Arc::new(ManageKeys {
+        db: db.clone(),
+        env: env.clone(),
+        secrets: Arc::clone(&secrets),
+        is_sandbox: config.is_sandbox(),
+        check_url: webhook_url_problem,
+    });
+    let demo = demo::ensure(config, &manage).await?;
+    // The port opens before the work begins: a port that is taken changes nothing.
+    let listener = if role.serves() { Some(bind(config).await?) } else { None };
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    if role.works() {
+        let fill = Arc::new(FillPool {
+            db: db.clone(),
+            env: env.clone(),
+            signer: Arc::clone(&signer) as _,
+            wallet_id: signer.wallet_id(),
+            addresses_low: config.pool.addresses_low,
+            addresses_batch: config.pool.addresses_batch,
+        });
+        for network in terms.keys() {
+            let count = fill.check_restored(*network).await?;
+            if count > 0 {
+                tracing::warn!(%network, count, "database is older than its wallet: quarantined");
+            }
+        }
+        let parts = workers::Parts {
+            config,
+            db: db.clone(),
+            env: env.clone(),
+            signals: signals.clone(),
+            apply: apply.clone(),
+            fill,
+            client: client.clone(),
+            bodies: bodies.clone(),
+            secrets,
+            chains: &chains,
+        };
+        workers::spawn(parts, &tasks, &stop);
+    }
+    if let Some(listener) = listener {
+        let leases = AddressLeases::new(
+            db.clone(),
+            env.clone(),
+            verifying_key,
+            environment,
+            config.pool.addresses_leased,
+        );
+        let create = Arc::new(CreateInvoice {
+            db: db.clone(),
+            env: env.clone(),
+            leases: Arc::new(leases),
+            rates: Arc::new(FixedRates::new(prices(config), env.clone())),
+            networks: terms.clone(),
+            lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),
+            inclusion_window: Duration::from_secs(config.invoice.inclusion_hours * 3_600),
+        });
+        let rules = AccessRules::read(DESCRIPTOR_SET)?;
+        let auth = Authenticator::new(db.clone(), env.clone(), rules, config.is_sandbox());
+        let services = PublicServices {
+            invoices: InvoiceApi {
+                create,
+                apply,
+                signals: signals.clone(),
+                stop: stop.clone(),
+                public_url: config.http.public_url.clone(),
+            },
+            balances: BalanceApi { db: db.clone(), networks: terms.keys().copied().collect() },
+            networks: NetworkApi { db: db.clone(), env: env.clone(), networks: terms.clone() },
+            webhooks: WebhookApi {
+                manage: Arc::clone(&manage),
+                auth: auth.clone(),
+                client,
+                bodies,
+            },
+            events: EventApi { db: db.clone(), env: env.clone(), signals, stop: stop.clone() },
+            sandbox: config.is_sandbox().then(|| SandboxApi {
+                db: db.clone(),
+                env: env.clone(),
+                chains: chains.controls.clone(),
+            }),
+        };
+        let public =
+            server::public(services, auth.clone(), &gateway, &config.http.cors_origins).await?;
+        let limits = limits(config);
+        limits.check()?;
+        let admin = server::admin(AdminApi { manage, auth: auth.clone() }, auth)?;
+        let socket = listener::bind_unix(&admin_socket(config)).await?;
+        tasks.spawn(listener::serve_unix(socket, admin, limits.clone(), stop.clone()));
+        tasks.spawn(listener::serve(listener, public.router, limits, stop.clone()));
+        if role == Role::All {
+            ready(&db, &env, terms.keys(), &stop).await?;
+        }
+        public.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    }
+    let drain = Duration::from_secs(config.http.shutdown_seconds_max + 2);
+    Ok(Running { address, demo, tasks, stop, drain })
+}
+
+/// Where the admin socket is.
+pub fn admin_socket(config: &Config) -> PathBuf {
+    config.data_dir.join(&config.admin.socket)
+}
+
+async fn open_database(config: &Config, role: Role) -> anyhow::Result<Db> {
+    let url = config.database_url();
+    let db = Db::open(&url, config.database.connections_max).await?;
+    if role != Role::All && db.is_sqlite() {
+        bail!("role `{role:?}` needs PostgreSQL: a SQLite database has one process, role `all`");
+    }
+    if role == Role::All {
+        db.migrate().await.context("migrating the database")?;
+    } else if !db.is_migrated().await? {
+        bail!("the database is not migrated: run `cryptopayment migrate`");
+    }
+    Ok(db)
+}
+
+fn open_signer(config: &Config, env: &Env) -> anyhow::Result<LocalSigner> {
+    let directory = config.data_dir.join("wallet");
+    let file = &config.signer.passphrase_file;
+    let configured = if file.as_os_str().is_empty() {
+        None
+    } else {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("signer.passphrase_file {}", file.display()))?;
+        Some(Zeroizing::new(text.trim().to_owned()))
+    };
+    let passphrase = keystore::passphrase(configured, config.is_sandbox(), &directory, env)?;
+    let enabled = config.enabled();
+    let settings = KeystoreSettings {
+        directory,
+        environment: config.environment.as_str().to_owned(),
+        chains: enabled.into_iter().map(|(network, settings)| (network, settings.chain)).collect(),
+    };
+    Ok(LocalSigner::open(settings, &passphrase, env.clone())?)
+}
+
+/// One database and one wallet belong together, and to one environment.
+async fn stamp(config: &Config, db: &Db, signer: &LocalSigner, env: &Env) -> anyhow::Result<()> {
+    let wanted = Deployment {
+        environment: config.environment.as_str().to_owned(),
+        wallet_id: signer.wallet_id(),
+    };
+    let stands = deployment::stamp(db, &wanted, env.now()).await?;
+    if stands.environment != wanted.environment {
+        bail!("the database belongs to {}, not to {}", stands.environment, wanted.environment);
+    }
+    if stands.wallet_id != wanted.wallet_id {
+        bail!("the database belongs to wallet {}, not to {}", stands.wallet_id, wanted.wallet_id);
+    }
+    Ok(())
+}
+
+fn gateway(config: &Config) -> anyhow::Result<Gateway> {
+    let rules = AccessRules::read(DESCRIPTOR_SET)?;
+    let served = server::rest_services(&rules, config.is_sandbox());
+    let settings = rpc_gateway::Settings {
+        body_bytes_max: config.http.body_bytes_max,
+        unknown_fields: match config.rest.unknown_fields {
+            UnknownFields::Refuse => rpc_gateway::UnknownFields::Refuse,
+            UnknownFields::Ignore => rpc_gateway::UnknownFields::Ignore,
+        },
+        doc_url_base: DOC_URL_BASE.to_owned(),
+        default_success_key: Some("success".to_owned()),
+        error_domain: Some(ERROR_DOMAIN.to_owned()),
+        services: Arc::new(move |name| served.iter().any(|service| service == name)),
+        ..rpc_gateway::Settings::default()
+    };
+    Ok(Gateway::new(DESCRIPTOR_SET, settings)?)
+}
+
+fn webhook_client(config: &Config, env: &Env) -> anyhow::Result<WebhookClient> {
+    let limits = WebhookLimits {
+        total_seconds_max: config.webhook.timeout_seconds,
+        ..WebhookLimits::default()
+    };
+    Ok(WebhookClient::new(target_policy(config.is_sandbox()), limits, env.clone())?)
+}
+
+fn target_policy(is_sandbox: bool) -> TargetPolicy {
+    if is_sandbox { TargetPolicy::sandbox() } else { TargetPolicy::live() }
+}
+
+fn webhook_url_problem(is_sandbox: bool, url: &str) -> Result<(), String> {
+    check_url(&target_policy(is_sandbox), url).map(drop).map_err(|error| error.to_string())
+}
+
+fn prices(config: &Config) -> BTreeMap<Asset, String> {
+    let parsed = |(coin, price): (&String, &String)| {
+        Some((coin.to_uppercase().parse::<Asset>().ok()?, price.clone()))
+    };
+    config.rates.iter().filter_map(parsed).collect()
+}
+
+fn limits(config: &Config) -> ListenerLimits {
+    ListenerLimits {
+        connections_max: config.http.connections_max,
+        connections_per_ip_max: config.http.connections_per_ip_max,
+        drain_seconds_max: config.http.shutdown_seconds_max,
+        ..ListenerLimits::default()
+    }
+}
+
+async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.http.listen;
+    TcpListener::bind(address).await.with_context(|| format!("http.listen {address}"))
+}
+
+/// Waits until every network's first batch of addresses is watched.
+async fn ready(
+    db: &Db,
+    env: &Env,
+    networks: impl Iterator<Item = &Network>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let deadline = env.system_now().plus(Duration::from_secs(READY_SECONDS_MAX));
+    for network in networks {
+        while cursor::get(db, *network).await?.is_none_or(|cursor| cursor.watch_batch == 0) {
+            if env.system_now() > deadline {
+                tracing::warn!(%network, "no address is watched yet; serving all the same");
+                break;
+            }
+            tokio::select! {
+                () = env.sleep(Duration::from_millis(20)) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn prepare_directory(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if !path.exists() {
+        std::fs::create_dir_all(path).with_context(|| format!("data_dir {}", path.display()))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}

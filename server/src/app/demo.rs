@@ -1,0 +1,69 @@
+//! The sandbox's own merchant: made at the first start, so that somebody who has just started the
+//! program can call it. Its credentials are kept in a private file and printed at every start.
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+
+use crate::config::Config;
+use crate::store::merchants;
+use crate::usecase::manage_keys::{EndpointChange, ManageKeys};
+
+/// The file below `data_dir`.
+const FILE: &str = "sandbox-credentials.json";
+/// Who stands in the audit log.
+const ACTOR: &str = "sandbox";
+
+/// What to call with.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Demo {
+    /// The public part of the key.
+    pub api_key: String,
+    /// The secret part.
+    pub api_secret: String,
+    /// What signs its webhooks, base64.
+    pub app_key: String,
+}
+
+/// The demo merchant's credentials, made if there is no merchant at all.
+pub async fn ensure(config: &Config, manage: &ManageKeys) -> anyhow::Result<Option<Demo>> {
+    if !config.is_sandbox() || !config.sandbox.demo_merchant {
+        return Ok(None);
+    }
+    let path = config.data_dir.join(FILE);
+    let demo = if path.exists() {
+        let text = std::fs::read_to_string(&path)?;
+        serde_json::from_str(&text).with_context(|| format!("{}", path.display()))?
+    } else if merchants::list(&manage.db).await?.is_empty() {
+        let merchant = manage.create_merchant("Sandbox merchant", ACTOR).await?;
+        manage.approve_merchant(merchant.id, ACTOR).await?;
+        let created = manage.create_key(merchant.id, "sandbox", false, ACTOR).await?;
+        let demo = Demo {
+            api_key: created.key.public_id,
+            api_secret: created.secret,
+            app_key: created.app_key,
+        };
+        write(&path, &demo)?;
+        demo
+    } else {
+        return Ok(None);
+    };
+    let known = manage.key(&demo.api_key).await.is_ok();
+    if known && !config.sandbox.demo_webhook_url.is_empty() {
+        let url = Some(config.sandbox.demo_webhook_url.clone());
+        let change = EndpointChange { url, events: Vec::new() };
+        manage.set_endpoint(&demo.api_key, &change, ACTOR).await?;
+    }
+    Ok(known.then_some(demo))
+}
+
+fn write(path: &Path, demo: &Demo) -> anyhow::Result<()> {
+    let mut file =
+        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    file.write_all(serde_json::to_string_pretty(demo)?.as_bytes())?;
+    file.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Opens the enabled networks' chains and checks that each is the chain its database knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings};
+use crate::chain::sandbox::{Sandbox, SandboxChain};
+use crate::chain::{ChainError, ChainReader, SandboxControl};
+use crate::config::{Backend, Config, Node};
+use crate::domain::asset::Network;
+use crate::domain::price;
+use crate::env::Env;
+use crate::store::{Db, deployment};
+use crate::usecase::create_invoice::NetworkTerms;
+
+/// How long a node may take to answer.
+const NODE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The opened chains.
+pub struct Chains {
+    /// Reads each network.
+    pub readers: BTreeMap<Network, Arc<dyn ChainReader>>,
+    /// The simulated ones, for their miners.
+    pub simulated: BTreeMap<Network, SandboxChain>,
+    /// Drives the simulated ones.
+    pub controls: BTreeMap<Network, Arc<dyn SandboxControl>>,
+}
+
+/// Opens every enabled network.
+pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains> {
+    let mut chains =
+        Chains { readers: BTreeMap::new(), simulated: BTreeMap::new(), controls: BTreeMap::new() };
+    let enabled = config.enabled();
+    let sandbox = if enabled.values().any(|settings| settings.backend == Backend::Sandbox) {
+        Some(Sandbox::open(&config.data_dir.join("sandbox.sqlite"), env.clone()).await?)
+    } else {
+        None
+    };
+    for (network, settings) in enabled {
+        let reader: Arc<dyn ChainReader> = match (&sandbox, settings.backend) {
+            (Some(sandbox), Backend::Sandbox) => {
+                let chain = sandbox.chain(network).await?;
+                chains.simulated.insert(network, chain.clone());
+                chains.controls.insert(network, Arc::new(chain.clone()));
+                Arc::new(chain)
+            }
+            _ => {
+                let rpc = rpc_settings(&settings.node)?;
+                Arc::new(BitcoinReader::new(network, settings.chain, &rpc)?)
+            }
+        };
+        check_genesis(db, network, settings.chain, reader.as_ref()).await?;
+        chains.readers.insert(network, reader);
+    }
+    Ok(chains)
+}
+
+/// Refuses to start on a chain other than the one this database was begun on. A node that is down
+/// is no reason not to start: its scanner checks the blocks it knows before it goes on.
+async fn check_genesis(
+    db: &Db,
+    network: Network,
+    chain: crate::domain::address::ChainKind,
+    reader: &dyn ChainReader,
+) -> anyhow::Result<()> {
+    let genesis = match reader.genesis().await {
+        Ok(genesis) => genesis,
+        Err(ChainError::Transient(error)) => {
+            tracing::warn!(%network, error, "node does not answer yet");
+            return Ok(());
+        }
+        Err(error) => return Err(error).with_context(|| format!("networks.{network}")),
+    };
+    let stamp = deployment::stamp_network(db, network, chain, &genesis).await?;
+    if stamp.genesis != genesis || stamp.chain != chain.as_str() {
+        bail!(
+            "networks.{network}: the database was begun on another chain ({} {})",
+            stamp.chain,
+            stamp.genesis
+        );
+    }
+    Ok(())
+}
+
+/// What each enabled network asks of payments.
+pub fn terms(config: &Config) -> anyhow::Result<BTreeMap<Network, NetworkTerms>> {
+    let read = |(network, settings): (Network, &crate::config::NetworkSettings)| {
+        let shortfall_units = price::coins(network.asset(), &settings.shortfall)?;
+        let terms = NetworkTerms {
+            confirmations: settings.confirmations,
+            requires_finality: settings.requires_finality,
+            shortfall_units,
+        };
+        Ok((network, terms))
+    };
+    config.enabled().into_iter().map(read).collect()
+}
+
+fn rpc_settings(node: &Node) -> anyhow::Result<RpcSettings> {
+    let auth = if !node.cookie_file.as_os_str().is_empty() {
+        RpcAuth::CookieFile(node.cookie_file.clone())
+    } else if node.user.is_empty() {
+        RpcAuth::None
+    } else {
+        let password = std::fs::read_to_string(&node.password_file)
+            .with_context(|| format!("node.password_file {}", node.password_file.display()))?;
+        RpcAuth::Password { user: node.user.clone(), password: password.trim().to_owned() }
+    };
+    Ok(RpcSettings { url: node.url.clone(), auth, timeout: NODE_TIMEOUT })
+}

@@ -1,0 +1,25 @@
+//! Asks a running server whether it serves, over gRPC's own health protocol.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// How long the answer may take.
+const ANSWER_SECONDS_MAX: u64 = 5;
+
+/// Exit code 0 if the server at `address` serves.
+pub async fn check(address: SocketAddr) -> anyhow::Result<ExitCode> {
+    let channel = Endpoint::from_shared(format!("http://{address}"))?
+        .timeout(Duration::from_secs(ANSWER_SECONDS_MAX))
+        .connect()
+        .await?;
+    let request = HealthCheckRequest { service: String::new() };
+    let status = HealthClient::new(channel).check(request).await?.into_inner().status();
+    println!("{}", status.as_str_name());
+    Ok(if status == ServingStatus::Serving { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
