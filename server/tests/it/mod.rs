@@ -1,0 +1,18 @@
+//! The one list of tests that runs on both databases: `sqlite.rs` and `postgres.rs` include it, and
+//! their closing lines count the same tests.
+
+mod networks {
+    use cryptopayment::domain::asset::Network;
+
+    use crate::conformance::world::World;
+
+    mod ltc {
+        use super::*;
+        crate::every_case!(World::sandbox(crate::ENGINE, Network::Ltc));
+    }
+
+    mod trc20 {
+        use super::*;
+        crate::every_case!(World::sandbox(crate::ENGINE, Network::Trc20));
+    }
+}

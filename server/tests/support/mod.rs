@@ -1,0 +1,5 @@
+//! What the tests share: a whole server, its books recomputed, receivers of webhooks.
+
+pub mod audit;
+pub mod receiver;
+pub mod server;

@@ -1,0 +1,178 @@
+//! A whole server inside the test: its own data directory and database, a free port, blocks on
+//! demand. Started, stopped and started again like the program, called through SDK and REST.
+
+use std::path::Path;
+use std::sync::Once;
+use std::time::Duration;
+
+use cryptopayment::app::{self, Role, Running};
+use cryptopayment::config::{Config, Flags};
+use cryptopayment::env::Env;
+use cryptopayment_sdk::{Client, Credentials};
+use sea_orm::{ConnectionTrait, Database};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::audit;
+
+/// How long anything may take that a test waits for.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A running server.
+pub struct TestServer {
+    pub directory: TempDir,
+    pub database_url: String,
+    settings: String,
+    running: Option<(Running, CancellationToken)>,
+    pub credentials: (String, String),
+    pub app_key: String,
+    pub url: String,
+}
+
+/// Installs what the program's `main` installs.
+pub fn install_tls() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        rustls::crypto::ring::default_provider().install_default().unwrap();
+    });
+}
+
+/// A database of its own for one test.
+pub async fn fresh_database(engine: Engine, directory: &Path) -> String {
+    match engine {
+        Engine::Sqlite => format!("sqlite://{}", directory.join("ledger.sqlite").display()),
+        Engine::Postgres => {
+            let url = std::env::var("TEST_POSTGRES_URL")
+                .expect("TEST_POSTGRES_URL is not set: run the tests with `make test`");
+            let name = format!("t_{}", Uuid::new_v4().simple());
+            let admin = Database::connect(&url).await.unwrap();
+            admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+            admin.close().await.unwrap();
+            let (server, _) = url.rsplit_once('/').unwrap();
+            format!("{server}/{name}")
+        }
+    }
+}
+
+impl TestServer {
+    /// A server with the sandbox's defaults.
+    pub async fn start(engine: Engine) -> Self {
+        Self::with(engine, "").await
+    }
+
+    /// A server with settings (TOML) beside the test's own.
+    pub async fn with(engine: Engine, settings: &str) -> Self {
+        install_tls();
+        let directory = tempfile::tempdir().unwrap();
+        let database_url = fresh_database(engine, directory.path()).await;
+        let mut server = Self {
+            settings: settings.to_owned(),
+            directory,
+            database_url,
+            running: None,
+            credentials: Default::default(),
+            app_key: String::new(),
+            url: String::new(),
+        };
+        server.run().await;
+        server
+    }
+
+    /// Starts it (again).
+    pub async fn run(&mut self) {
+        assert!(self.running.is_none(), "it runs already");
+        let file = self.directory.path().join("test.toml");
+        std::fs::write(&file, self.toml()).unwrap();
+        let data = self.directory.path().join("data");
+        let flags = Flags { data_dir: Some(data) };
+        let config = Config::load(Some(&file), &flags).unwrap();
+        let stop = CancellationToken::new();
+        let running = app::start(&config, Role::All, Env::system(), stop.clone()).await.unwrap();
+        let demo = running.demo.clone().unwrap();
+        self.credentials = (demo.api_key, demo.api_secret);
+        self.app_key = demo.app_key;
+        self.url = format!("http://{}", running.address.unwrap());
+        self.running = Some((running, stop));
+    }
+
+    /// The test's settings. Tables that a test brings itself replace these.
+    pub fn toml(&self) -> String {
+        let mut toml = String::new();
+        let mut table = |name: &str, body: &str| {
+            if !self.settings.contains(name) {
+                toml.push_str(&format!("{name}\n{body}\n"));
+            }
+        };
+        table("[http]", "listen = \"127.0.0.1:0\"");
+        table("[database]", &format!("url = \"{}\"", self.database_url));
+        table("[pool]", "addresses_low = 50\naddresses_batch = 100\naddresses_leased = 20");
+        for network in ["ltc", "trc20"] {
+            let name = format!("[networks.{network}]");
+            table(&name, "block_seconds = 0\npoll_milliseconds = 50");
+        }
+        format!("{toml}\n{}", self.settings)
+    }
+
+    /// Stops it as SIGTERM does.
+    pub async fn stop(&mut self) {
+        if let Some((running, stop)) = self.running.take() {
+            stop.cancel();
+            running.wait().await;
+        }
+    }
+
+    /// Stops and starts it.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.run().await;
+    }
+
+    /// The sandbox merchant's client.
+    pub fn client(&self) -> Client {
+        self.client_of(&self.credentials.0, &self.credentials.1)
+    }
+
+    /// A client of any key.
+    pub fn client_of(&self, key: &str, secret: &str) -> Client {
+        Client::builder(&self.url, Credentials::new(key, secret)).build().unwrap()
+    }
+
+    /// The value of the `authorization` header.
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}:{}", self.credentials.0, self.credentials.1)
+    }
+
+    /// Stops it and recomputes the books from the postings alone.
+    pub async fn finish(mut self) {
+        let balances = self.client().balances().await.unwrap();
+        self.stop().await;
+        audit::check(&self.database_url, &balances).await;
+    }
+}
+
+/// Waits until `look` gives something. Looking again is cheap; time is only a bound.
+pub async fn eventually<T, F, Fut>(what: &str, mut look: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let waiting = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
