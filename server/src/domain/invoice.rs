@@ -201,11 +201,16 @@ pub fn is_on_time(terms: &Terms, now: Micros, deposit: &Deposit) -> bool {
     deposit.counts() && seen_in_time && deposit.included_within(terms.inclusion_window, now)
 }
 
+/// Whether a deposit is deep enough to be credited. One that was credited and is still in a block
+/// stays so: a fork that keeps a payment and only moves it takes nothing back.
 fn is_deep(terms: &Terms, moment: Moment, deposit: &Deposit) -> bool {
     let Some(height) = deposit.block_height.filter(|_| deposit.state == DepositState::Included)
     else {
         return false;
     };
+    if deposit.credited {
+        return true;
+    }
     let final_enough = moment.finalized.is_some_and(|finalized| finalized >= height);
     deposit.confirmations(moment.head) >= u64::from(terms.confirmations_required)
         && (final_enough || !terms.requires_finality)

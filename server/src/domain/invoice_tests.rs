@@ -197,6 +197,21 @@ fn reorganised_away_goes_back_and_confirms_again_without_a_second_promise() {
 }
 
 #[test]
+fn a_fork_that_keeps_a_credited_payment_changes_nothing() {
+    let standing = Standing {
+        status: Status::Confirmed,
+        detected_told: true,
+        confirmed_told: true,
+        ..fresh()
+    };
+    let mut moved = deposit(1, 100, 5, Some(13));
+    moved.credited = true;
+    let shallow = evaluate(&terms(), standing, at(8, 13), &[moved]);
+    assert_eq!(outcome(&shallow), (Status::Confirmed, Exception::None));
+    assert!(shallow.events.is_empty() && shallow.reverse.is_empty() && shallow.credit.is_empty());
+}
+
+#[test]
 fn replaced_payment_goes_back_to_pending() {
     let seen = evaluate(&terms(), fresh(), at(5, 10), &[deposit(1, 100, 5, None)]);
     let mut gone = deposit(1, 100, 5, None);
