@@ -40,7 +40,10 @@ async fn the_full_view_adds_its_fields_in_place() {
     let asked = house.get("/api/v1/books/8?view=full").await.text;
     assert_eq!(asked, full.replace("\"full\"", "\"8\""), "asked for by the caller");
     let basic = house.get("/api/v1/books/full?view=basic").await.text;
-    assert!(!basic.contains("wear") && basic.ends_with("+00:00\"}}"), "the caller decides: {basic}");
+    assert!(
+        !basic.contains("wear") && basic.ends_with("+00:00\"}}"),
+        "the caller decides: {basic}"
+    );
 }
 
 #[tokio::test]

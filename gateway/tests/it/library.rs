@@ -138,10 +138,7 @@ impl LibraryService for Library {
         Ok(Response::new(GetBookResponse { book: None }))
     }
 
-    async fn delete_book(
-        &self,
-        request: Request<GetBookRequest>,
-    ) -> Result<Response<()>, Status> {
+    async fn delete_book(&self, request: Request<GetBookRequest>) -> Result<Response<()>, Status> {
         self.note(&request);
         Ok(Response::new(()))
     }

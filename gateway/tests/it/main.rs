@@ -10,5 +10,11 @@
 
 mod answers;
 mod contract;
+mod contracts;
+mod failures;
 mod library;
+mod process;
+mod refusals;
+mod requests;
 mod support;
+mod writer;
