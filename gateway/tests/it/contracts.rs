@@ -43,7 +43,8 @@ fn options_that_do_not_fit_are_named() {
             "probe.In.a: its type cannot",
         ),
         (
-            "string a = 1 [(gateway.options.v1.field) = {json: JSON_FORM_NUMBER fraction_digits_min: 3 fraction_digits_max: 2}];",
+            "string a = 1 [(gateway.options.v1.field) = {json: JSON_FORM_NUMBER
+                fraction_digits_min: 3 fraction_digits_max: 2}];",
             "probe.In.a: its type cannot",
         ),
         (

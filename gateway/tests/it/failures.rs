@@ -120,8 +120,11 @@ async fn answers_have_a_longest_length() {
     assert_eq!((answer.status.as_u16(), answer.text.len() < 1024), (502, true));
 }
 
+/// A service behind the gateway that always answers this.
+type Upstream = fn() -> Result<Response<Body>, Infallible>;
+
 /// What a caller sees when the service behind answers with this.
-async fn behind(response: fn() -> Result<Response<Body>, Infallible>) -> (StatusCode, Value) {
+async fn behind(response: Upstream) -> (StatusCode, Value) {
     let inner = service_fn(move |_: Request<Body>| async move { response() });
     let gateway = Gateway::new(&DESCRIPTOR_SET, settings()).unwrap();
     let request = Request::get("/api/v1/stock").body(Full::new(Bytes::new())).unwrap();
@@ -142,7 +145,7 @@ fn grpc(status: Option<&'static str>, body: &'static [u8]) -> Result<Response<Bo
 #[tokio::test]
 async fn an_upstream_that_does_not_speak_grpc_is_a_bad_gateway() {
     let html = || Ok(Response::new(Body::new(Full::new(Bytes::from_static(b"<html>")))));
-    let cases: [fn() -> Result<Response<Body>, Infallible>; 6] = [
+    let cases: [Upstream; 6] = [
         html,
         || grpc(None, &[0, 0, 0, 0, 0]),
         || grpc(Some("0"), &[]),

@@ -1,15 +1,21 @@
-//! The gateway as a process of its own: the binary over a socket, in front of a tonic server over
-//! another, both on loopback and free ports.
+//! Where a gateway can stand: beside the gRPC routes in one router, and as a process of its own,
+//! the binary over one socket in front of a tonic server over another, on loopback and free ports.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use tokio_stream::wrappers::TcpListenerStream;
+use tower::ServiceExt as _;
 
 use crate::contract::DESCRIPTOR_SET;
+use crate::contract::library_v1::{GetStockRequest, GetStockResponse};
 use crate::library::Library;
+use crate::support::house;
 
 /// Longest wait for an answer in this file.
 const ANSWER_SECONDS_MAX: u64 = 20;
@@ -97,4 +103,29 @@ async fn the_binary_stands_between_two_sockets() {
     assert!(arrived.message.contains("weight: \"0.00005\""), "{arrived:?}");
     assert_eq!(arrived.metadata.get("authorization").unwrap(), "Bearer a:b");
     server.abort();
+}
+
+#[tokio::test]
+async fn one_router_serves_grpc_and_rest() {
+    let house = house();
+    let router = house
+        .library
+        .routes()
+        .into_axum_router()
+        .reset_fallback()
+        .fallback_service(house.service.clone());
+    let rest = Request::get("/api/v1/stock").body(Full::new(Bytes::new())).unwrap();
+    let rest = router.clone().oneshot(rest).await.unwrap();
+    assert_eq!(
+        (rest.status().as_u16(), &rest.headers()["content-type"]),
+        (200, &"application/json".parse().unwrap())
+    );
+
+    // A gRPC client over the same router.
+    let mut grpc = tonic::client::Grpc::with_origin(router, "http://house".parse().unwrap());
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<GetStockRequest, GetStockResponse>::default();
+    let path = "/library.v1.LibraryService/GetStock".parse().unwrap();
+    let answer = grpc.unary(tonic::Request::new(GetStockRequest {}), path, codec).await.unwrap();
+    assert_eq!(answer.into_inner().stocks.len(), 2);
 }
