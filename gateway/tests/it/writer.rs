@@ -304,6 +304,10 @@ fn a_message_can_be_written_on_its_own() {
     let refused = writer.write(&book.encode_to_vec(), View::Full);
     assert_eq!(refused, Err(WriteError::Text("notes".to_owned())));
     assert!(writer.write(&book.encode_to_vec(), View::Basic).is_ok(), "notes are not in this view");
+    let notes = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let book = Book { notes: notes.clone(), ..library::book("1") };
+    let text = writer.write(&book.encode_to_vec(), View::Full).unwrap();
+    assert!(String::from_utf8(text).unwrap().contains(&notes), "deep, but not too deep");
     assert!(MessageWriter::new(&DESCRIPTOR_SET, "library.v1.Nothing", 1).is_err());
 }
 
