@@ -247,6 +247,9 @@ impl Compiled {
             let message = format!("the body is longer than {max} bytes");
             Failure::new(StatusCode::PAYLOAD_TOO_LARGE, reason::BODY_TOO_LARGE, message)
         };
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
         if body.size_hint().lower() > max as u64 {
             return Err(too_large());
         }

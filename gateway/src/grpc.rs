@@ -182,7 +182,7 @@ fn apply(failure: &mut Failure, any: &prost_types::Any, settings: &Settings) -> 
         }
         "google.rpc.Help" => {
             let link = Help::decode(bytes).ok()?.links.into_iter().next()?;
-            failure.doc_url = Some(link.url.into()).filter(|url: &Box<str>| !url.is_empty());
+            failure.doc_url = (!link.url.is_empty()).then(|| link.url.into());
         }
         _ => {}
     }
@@ -210,7 +210,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_frame_holds_what_was_put_in(message in prop::collection::vec(any::<u8>(), 0..50)) {
-            prop_assert_eq!(unframe(&frame(&message)).as_deref(), Some(message.as_slice()));
+            let unframed = unframe(&frame(&message));
+            prop_assert_eq!(unframed.as_deref(), Some(message.as_slice()));
         }
 
         #[test]

@@ -2,8 +2,8 @@
 //! `gateway.options.v1`, which are read by name from an encoded `FileDescriptorSet`.
 //! There is no handler per endpoint, and nothing here knows what a service is about.
 //!
-//! [`Gateway::new`] compiles routes and message shapes; [`Gateway::into_service`] puts them in front
-//! of any gRPC service: tonic's `Routes` in the same process, or a `Channel` to another one.
+//! [`Gateway::new`] compiles routes and message shapes; [`Gateway::into_service`] puts them in
+//! front of any gRPC service: tonic's `Routes` in the same process, or a `Channel` to another one.
 //! [`MessageWriter`] writes one message type as JSON on its own.
 
 mod call;

@@ -172,3 +172,40 @@ pub(crate) fn zigzag(value: i64) -> u64 {
 pub(crate) fn unzigzag(value: u64) -> i64 {
     ((value >> 1) as i64) ^ -((value & 1) as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_put_is_taken(value in any::<u64>(), number in 1..1u32 << 29) {
+            let mut out = Vec::new();
+            put_tag(&mut out, number, WireType::Varint);
+            put_varint(&mut out, value);
+            put_bytes(&mut out, 1, b"abc");
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(cursor.tag().unwrap(), (number, WireType::Varint));
+            prop_assert_eq!(cursor.varint().unwrap(), value);
+            prop_assert_eq!(cursor.tag().unwrap(), (1, WireType::Len));
+            prop_assert_eq!(cursor.len_delimited().unwrap(), b"abc");
+            prop_assert!(cursor.is_empty());
+            prop_assert_eq!(unzigzag(zigzag(value as i64)), value as i64);
+        }
+    }
+
+    #[test]
+    fn more_than_64_bits_and_broken_groups_are_refused() {
+        let read = |bytes: &[u8]| Cursor::new(bytes).varint();
+        assert_eq!(read(&[255, 255, 255, 255, 255, 255, 255, 255, 255, 1]), Ok(u64::MAX));
+        assert!(read(&[255, 255, 255, 255, 255, 255, 255, 255, 255, 2]).is_err());
+        assert!(read(&[128; 11]).is_err() && read(&[128]).is_err() && read(&[]).is_err());
+        let skip = |bytes: &[u8]| Cursor::new(bytes).skip(2, WireType::GroupStart);
+        assert_eq!(skip(&[8, 1, 20]), Ok(()), "a value, then the end of group 2");
+        assert!(skip(&[8, 1, 28]).is_err(), "the end of another group");
+        assert!(skip(&[19; 200]).is_err(), "nested too deep");
+        assert!(skip(&[8, 1]).is_err(), "no end");
+    }
+}

@@ -131,7 +131,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn writes_what_prost_writes(seconds in SECONDS_MIN..=SECONDS_MAX, nanos in 0..1_000_000_000i32) {
+        fn writes_what_prost_writes(
+            seconds in SECONDS_MIN..=SECONDS_MAX,
+            nanos in 0..1_000_000_000i32,
+        ) {
             for nanos in [0, nanos, nanos / 1000 * 1000, nanos / 1_000_000 * 1_000_000] {
                 let time = Timestamp { seconds, nanos };
                 let mut out = Vec::new();
