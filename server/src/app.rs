@@ -3,6 +3,7 @@
 
 pub mod demo;
 mod networks;
+mod serve;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -20,9 +21,8 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, UnknownFields};
-use crate::domain::asset::{Asset, Network};
+use crate::domain::asset::Network;
 use crate::env::Env;
-use crate::rates::FixedRates;
 use crate::secret_box::SecretBox;
 use crate::signals::Signals;
 use crate::signer::Signer as _;
@@ -31,27 +31,18 @@ use crate::signer::local::{KeystoreSettings, LocalSigner};
 use crate::store::deployment::{self, Deployment};
 use crate::store::{Db, cursor, leases};
 use crate::transport::access::AccessRules;
-use crate::transport::auth::Authenticator;
-use crate::transport::grpc::admin::AdminApi;
-use crate::transport::grpc::balances::BalanceApi;
-use crate::transport::grpc::events::EventApi;
-use crate::transport::grpc::invoices::InvoiceApi;
-use crate::transport::grpc::networks::NetworkApi;
-use crate::transport::grpc::sandbox::SandboxApi;
-use crate::transport::grpc::webhooks::WebhookApi;
-use crate::transport::listener::{self, ListenerLimits};
-use crate::transport::server::{self, PublicServices};
+use crate::transport::server;
 use crate::transport::status::ERROR_DOMAIN;
-use crate::usecase::address_leases::AddressLeases;
 use crate::usecase::apply_deposits::ApplyDeposits;
-use crate::usecase::create_invoice::CreateInvoice;
-use crate::usecase::fill_pool::FillPool;
+use crate::usecase::create_invoice::NetworkTerms;
 use crate::usecase::manage_keys::ManageKeys;
 use crate::webhook::body::BodyWriter;
 use crate::webhook::{TargetPolicy, WebhookClient, WebhookLimits, check_url};
 
 /// How long the first start may take until addresses can be handed out.
 const READY_SECONDS_MAX: u64 = 60;
+/// How often that is looked at.
+const READY_POLL: Duration = Duration::from_millis(20);
 /// Where an error's `doc_url` leads.
 const DOC_URL_BASE: &str = "https://cryptopayment.invalid/docs/reference/errors#";
 
@@ -114,128 +105,85 @@ pub async fn start(
     env: Env,
     stop: CancellationToken,
 ) -> anyhow::Result<Running> {
-    prepare_directory(&config.data_dir)?;
-    let db = open_database(config, role).await?;
-    env.set_business_offset(deployment::business_offset(&db).await?);
-    let signer = Arc::new(open_signer(config, &env)?);
-    stamp(config, &db, &signer, &env).await?;
-    if role == Role::All && db.is_sqlite() {
-        // The keystore's lock says that this process is alone: nobody else holds any lease.
-        leases::end_all(&db).await?;
-    }
-    let tasks = TaskTracker::new();
-    let signals = Signals::default();
-    let chains = networks::open(config, &db, &env).await?;
-    let terms = networks::terms(config)?;
-    let environment = config.environment.as_str();
-    let verifying_key = signer.verifying_key();
-    let apply = ApplyDeposits {
-        db: db.clone(),
-        env: env.clone(),
-        verifying_key,
-        environment: environment.to_owned(),
-    };
-    let secrets = Arc::new(SecretBox::open_or_create(&config.data_dir.join("secrets.key"), &env)?);
-    let gateway = gateway(config)?;
-    let bodies = BodyWriter::new(&gateway)?;
-    let client = webhook_client(config, &env)?;
-    let manage = Arc::new(ManageKeys {
-        db: db.clone(),
-        env: env.clone(),
-        secrets: Arc::clone(&secrets),
-        is_sandbox: config.is_sandbox(),
-        check_url: webhook_url_problem,
-    });
-    let demo = demo::ensure(config, &manage).await?;
+    let core = Core::build(config, role, env).await?;
+    let demo = demo::ensure(config, &core.manage).await?;
     // The port opens before the work begins: a port that is taken changes nothing.
     let listener = if role.serves() { Some(bind(config).await?) } else { None };
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let tasks = TaskTracker::new();
     if role.works() {
-        let fill = Arc::new(FillPool {
-            db: db.clone(),
-            env: env.clone(),
-            signer: Arc::clone(&signer) as _,
-            wallet_id: signer.wallet_id(),
-            addresses_low: config.pool.addresses_low,
-            addresses_batch: config.pool.addresses_batch,
-        });
-        for network in terms.keys() {
-            let count = fill.check_restored(*network).await?;
-            if count > 0 {
-                tracing::warn!(%network, count, "database is older than its wallet: quarantined");
-            }
-        }
-        let parts = workers::Parts {
-            config,
-            db: db.clone(),
-            env: env.clone(),
-            signals: signals.clone(),
-            apply: apply.clone(),
-            fill,
-            client: client.clone(),
-            bodies: bodies.clone(),
-            secrets,
-            chains: &chains,
-        };
-        workers::spawn(parts, &tasks, &stop);
+        workers::spawn(&core, config, &tasks, &stop).await?;
     }
     if let Some(listener) = listener {
-        let leases = AddressLeases::new(
-            db.clone(),
-            env.clone(),
-            verifying_key,
-            environment,
-            config.pool.addresses_leased,
-        );
-        let create = Arc::new(CreateInvoice {
-            db: db.clone(),
-            env: env.clone(),
-            leases: Arc::new(leases),
-            rates: Arc::new(FixedRates::new(prices(config), env.clone())),
-            networks: terms.clone(),
-            lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),
-            inclusion_window: Duration::from_secs(config.invoice.inclusion_hours * 3_600),
-        });
-        let rules = AccessRules::read(DESCRIPTOR_SET)?;
-        let auth = Authenticator::new(db.clone(), env.clone(), rules, config.is_sandbox());
-        let services = PublicServices {
-            invoices: InvoiceApi {
-                create,
-                apply,
-                signals: signals.clone(),
-                stop: stop.clone(),
-                public_url: config.http.public_url.clone(),
-            },
-            balances: BalanceApi { db: db.clone(), networks: terms.keys().copied().collect() },
-            networks: NetworkApi { db: db.clone(), env: env.clone(), networks: terms.clone() },
-            webhooks: WebhookApi {
-                manage: Arc::clone(&manage),
-                auth: auth.clone(),
-                client,
-                bodies,
-            },
-            events: EventApi { db: db.clone(), env: env.clone(), signals, stop: stop.clone() },
-            sandbox: config.is_sandbox().then(|| SandboxApi {
-                db: db.clone(),
-                env: env.clone(),
-                chains: chains.controls.clone(),
-            }),
-        };
-        let public =
-            server::public(services, auth.clone(), &gateway, &config.http.cors_origins).await?;
-        let limits = limits(config);
-        limits.check()?;
-        let admin = server::admin(AdminApi { manage, auth: auth.clone() }, auth)?;
-        let socket = listener::bind_unix(&admin_socket(config)).await?;
-        tasks.spawn(listener::serve_unix(socket, admin, limits.clone(), stop.clone()));
-        tasks.spawn(listener::serve(listener, public.router, limits, stop.clone()));
+        let health = serve::spawn(&core, config, listener, &tasks, &stop).await?;
         if role == Role::All {
-            ready(&db, &env, terms.keys(), &stop).await?;
+            ready(&core, &stop).await?;
         }
-        public.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     }
     let drain = Duration::from_secs(config.http.shutdown_seconds_max + 2);
     Ok(Running { address, demo, tasks, stop, drain })
+}
+
+/// What both the API and the workers are made of.
+struct Core {
+    db: Db,
+    env: Env,
+    signer: Arc<LocalSigner>,
+    signals: Signals,
+    chains: networks::Chains,
+    terms: BTreeMap<Network, NetworkTerms>,
+    apply: ApplyDeposits,
+    secrets: Arc<SecretBox>,
+    gateway: Gateway,
+    bodies: BodyWriter,
+    client: WebhookClient,
+    manage: Arc<ManageKeys>,
+}
+
+impl Core {
+    async fn build(config: &Config, role: Role, env: Env) -> anyhow::Result<Self> {
+        prepare_directory(&config.data_dir)?;
+        let db = open_database(config, role).await?;
+        env.set_business_offset(deployment::business_offset(&db).await?);
+        let signer = Arc::new(open_signer(config, &env)?);
+        stamp(config, &db, &signer, &env).await?;
+        if role == Role::All && db.is_sqlite() {
+            // The keystore's lock says that this process is alone: nobody else holds any lease.
+            leases::end_all(&db).await?;
+        }
+        let chains = networks::open(config, &db, &env).await?;
+        let apply = ApplyDeposits {
+            db: db.clone(),
+            env: env.clone(),
+            verifying_key: signer.verifying_key(),
+            environment: config.environment.as_str().to_owned(),
+        };
+        let key_file = config.data_dir.join("secrets.key");
+        let secrets = Arc::new(SecretBox::open_or_create(&key_file, &env)?);
+        let gateway = gateway(config)?;
+        let manage = Arc::new(ManageKeys {
+            db: db.clone(),
+            env: env.clone(),
+            secrets: Arc::clone(&secrets),
+            is_sandbox: config.is_sandbox(),
+            check_url: webhook_url_problem,
+        });
+        Ok(Self {
+            terms: networks::terms(config)?,
+            bodies: BodyWriter::new(&gateway)?,
+            client: webhook_client(config, &env)?,
+            signals: Signals::default(),
+            db,
+            env,
+            signer,
+            chains,
+            apply,
+            secrets,
+            gateway,
+            manage,
+        })
+    }
 }
 
 /// Where the admin socket is.
@@ -327,43 +275,22 @@ fn webhook_url_problem(is_sandbox: bool, url: &str) -> Result<(), String> {
     check_url(&target_policy(is_sandbox), url).map(drop).map_err(|error| error.to_string())
 }
 
-fn prices(config: &Config) -> BTreeMap<Asset, String> {
-    let parsed = |(coin, price): (&String, &String)| {
-        Some((coin.to_uppercase().parse::<Asset>().ok()?, price.clone()))
-    };
-    config.rates.iter().filter_map(parsed).collect()
-}
-
-fn limits(config: &Config) -> ListenerLimits {
-    ListenerLimits {
-        connections_max: config.http.connections_max,
-        connections_per_ip_max: config.http.connections_per_ip_max,
-        drain_seconds_max: config.http.shutdown_seconds_max,
-        ..ListenerLimits::default()
-    }
-}
-
 async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http.listen;
     TcpListener::bind(address).await.with_context(|| format!("http.listen {address}"))
 }
 
 /// Waits until every network's first batch of addresses is watched.
-async fn ready(
-    db: &Db,
-    env: &Env,
-    networks: impl Iterator<Item = &Network>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let deadline = env.system_now().plus(Duration::from_secs(READY_SECONDS_MAX));
-    for network in networks {
-        while cursor::get(db, *network).await?.is_none_or(|cursor| cursor.watch_batch == 0) {
-            if env.system_now() > deadline {
+async fn ready(core: &Core, stop: &CancellationToken) -> anyhow::Result<()> {
+    let deadline = core.env.system_now().plus(Duration::from_secs(READY_SECONDS_MAX));
+    for network in core.terms.keys() {
+        while cursor::get(&core.db, *network).await?.is_none_or(|cursor| cursor.watch_batch == 0) {
+            if core.env.system_now() > deadline {
                 tracing::warn!(%network, "no address is watched yet; serving all the same");
                 break;
             }
             tokio::select! {
-                () = env.sleep(Duration::from_millis(20)) => {}
+                () = core.env.sleep(READY_POLL) => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }

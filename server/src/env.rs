@@ -63,9 +63,10 @@ impl Env {
         self.clock.now()
     }
 
-    /// Sets how far business time is ahead; the offset itself lives in the database.
+    /// Moves business time to this far ahead; the offset itself lives in the database. It never
+    /// goes back, so that a value read earlier can not undo a later one.
     pub fn set_business_offset(&self, micros: i64) {
-        self.business_offset.store(micros, Ordering::Release);
+        self.business_offset.fetch_max(micros, Ordering::AcqRel);
     }
 
     /// How far business time is ahead, microseconds.

@@ -4,20 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::networks::Chains;
+use super::Core;
 use crate::config::Config;
-use crate::env::Env;
-use crate::secret_box::SecretBox;
-use crate::signals::Signals;
-use crate::store::{Db, deployment};
-use crate::usecase::apply_deposits::ApplyDeposits;
+use crate::domain::asset::Network;
+use crate::store::deployment;
 use crate::usecase::fill_pool::FillPool;
-use crate::webhook::WebhookClient;
-use crate::webhook::body::BodyWriter;
 use crate::worker::apply::Applier;
 use crate::worker::deliver::{Deliverer, DelivererParts};
 use crate::worker::dispatch::Dispatcher;
@@ -28,94 +23,123 @@ use crate::worker::{Step, reconcile};
 /// How often a worker looks without a signal.
 const TICK: Duration = Duration::from_millis(500);
 
-/// What workers are made of.
-pub struct Parts<'a> {
-    pub config: &'a Config,
-    pub db: Db,
-    pub env: Env,
-    pub signals: Signals,
-    pub apply: ApplyDeposits,
-    pub fill: Arc<FillPool>,
-    pub client: WebhookClient,
-    pub bodies: BodyWriter,
-    pub secrets: Arc<SecretBox>,
-    pub chains: &'a Chains,
+/// Starts every worker.
+pub async fn spawn(
+    core: &Core,
+    config: &Config,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    for network in core.terms.keys() {
+        spawn_network(core, config, *network, tasks, stop);
+    }
+    spawn_pool(core, config, tasks, stop).await?;
+    spawn_telling(core, config, tasks, stop);
+    if config.is_sandbox() {
+        spawn_clock(core, tasks, stop);
+    }
+    Ok(())
 }
 
-/// Starts every worker.
-pub fn spawn(parts: Parts<'_>, tasks: &TaskTracker, stop: &CancellationToken) {
-    spawn_chains(&parts, tasks, stop);
-    let Parts { config, db, env, signals, fill, client, bodies, secrets, chains, .. } = parts;
-    let networks = chains.readers.keys().copied().collect();
-    let keeper = PoolKeeper::new(fill, networks);
-    let (worker_env, worker_stop, wake) = (env.clone(), stop.clone(), signals.pool.clone());
+/// The scanner, the applier and, of a simulated chain, the miner of one network.
+fn spawn_network(
+    core: &Core,
+    config: &Config,
+    network: Network,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let Some(reader) = core.chains.readers.get(&network) else { return };
+    let Some(settings) = config.enabled().get(&network).copied() else { return };
+    let poll = Duration::from_millis(settings.poll_milliseconds);
+    let simulated = core.chains.simulated.get(&network);
+    let wake = simulated.map_or_else(Default::default, |chain| chain.changed());
+    let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
+    let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone());
+    let scanner = Arc::new(Mutex::new(scanner));
+    let (worker_env, worker_stop) = (env.clone(), stop.clone());
     tasks.spawn(async move {
-        reconcile("pool", &worker_env, TICK, &wake, &worker_stop, || keeper.tick()).await;
+        let step = || {
+            let scanner = Arc::clone(&scanner);
+            async move { scanner.lock().await.tick().await }
+        };
+        reconcile("scan", &worker_env, poll, &wake, &worker_stop, step).await;
     });
 
+    let applier = Applier::new(core.apply.clone(), network, signals.clone());
+    let worker_stop = stop.clone();
+    let wake = signals.scanned(network);
+    tasks.spawn(async move {
+        reconcile("apply", &env, TICK, &wake, &worker_stop, || applier.tick()).await;
+    });
+
+    if let Some(chain) = simulated {
+        let interval = Duration::from_secs(settings.block_seconds);
+        tasks.spawn(chain.clone().run_miner(interval, stop.clone()));
+    }
+}
+
+async fn spawn_pool(
+    core: &Core,
+    config: &Config,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let fill = Arc::new(FillPool {
+        db: core.db.clone(),
+        env: core.env.clone(),
+        signer: Arc::clone(&core.signer) as _,
+        wallet_id: core.signer.wallet_id(),
+        addresses_low: config.pool.addresses_low,
+        addresses_batch: config.pool.addresses_batch,
+    });
+    for network in core.terms.keys() {
+        let count = fill.check_restored(*network).await?;
+        if count > 0 {
+            tracing::warn!(%network, count, "database is older than its wallet: quarantined");
+        }
+    }
+    let keeper = PoolKeeper::new(fill, core.terms.keys().copied().collect());
+    let (env, stop, wake) = (core.env.clone(), stop.clone(), core.signals.pool.clone());
+    tasks.spawn(async move {
+        reconcile("pool", &env, TICK, &wake, &stop, || keeper.tick()).await;
+    });
+    Ok(())
+}
+
+/// The dispatcher and the deliverer.
+fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
     let dispatcher = Dispatcher::new(db.clone(), env.clone(), signals.clone());
     let (worker_env, worker_stop, wake) = (env.clone(), stop.clone(), signals.dispatch.clone());
     tasks.spawn(async move {
         reconcile("dispatch", &worker_env, TICK, &wake, &worker_stop, || dispatcher.tick()).await;
     });
 
-    let (wake, worker_stop, worker_env) = (signals.deliveries.clone(), stop.clone(), env.clone());
+    let (worker_env, worker_stop, wake) = (env.clone(), stop.clone(), signals.deliveries.clone());
     let deliverer = Deliverer::new(DelivererParts {
-        db: db.clone(),
-        env: env.clone(),
-        client,
-        bodies,
-        secrets,
+        db,
+        env,
+        client: core.client.clone(),
+        bodies: core.bodies.clone(),
+        secrets: Arc::clone(&core.secrets),
         signals,
         concurrency: config.webhook.concurrency_max,
     });
     tasks.spawn(async move {
         reconcile("deliver", &worker_env, TICK, &wake, &worker_stop, || deliverer.tick()).await;
     });
-
-    if config.is_sandbox() {
-        let (worker_env, worker_stop) = (env.clone(), stop.clone());
-        let wake = tokio::sync::Notify::new();
-        tasks.spawn(async move {
-            // Another process may have moved the business clock.
-            let read = || async {
-                worker_env.set_business_offset(deployment::business_offset(&db).await?);
-                Ok(Step::Idle)
-            };
-            reconcile("clock", &worker_env, TICK, &wake, &worker_stop, read).await;
-        });
-    }
 }
 
-fn spawn_chains(parts: &Parts<'_>, tasks: &TaskTracker, stop: &CancellationToken) {
-    for (network, reader) in &parts.chains.readers {
-        let settings = parts.config.enabled().get(network).copied().cloned();
-        let Some(settings) = settings else { continue };
-        let poll = Duration::from_millis(settings.poll_milliseconds);
-        let simulated = parts.chains.simulated.get(network);
-        let wake = simulated.map_or_else(Default::default, |chain| chain.changed());
-        let (db, env, signals) = (parts.db.clone(), parts.env.clone(), parts.signals.clone());
-        let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone());
-        let scanner = Arc::new(Mutex::new(scanner));
-        let (worker_env, worker_stop) = (env.clone(), stop.clone());
-        tasks.spawn(async move {
-            let step = || {
-                let scanner = Arc::clone(&scanner);
-                async move { scanner.lock().await.tick().await }
-            };
-            reconcile("scan", &worker_env, poll, &wake, &worker_stop, step).await;
-        });
-
-        let applier = Applier::new(parts.apply.clone(), *network, signals.clone());
-        let worker_stop = stop.clone();
-        let wake = signals.scanned(*network);
-        tasks.spawn(async move {
-            reconcile("apply", &env, TICK, &wake, &worker_stop, || applier.tick()).await;
-        });
-
-        if let Some(chain) = simulated {
-            let interval = Duration::from_secs(settings.block_seconds);
-            tasks.spawn(chain.clone().run_miner(interval, stop.clone()));
-        }
-    }
+/// Reads the business clock's offset: another process may have moved it.
+fn spawn_clock(core: &Core, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (db, env, stop) = (core.db.clone(), core.env.clone(), stop.clone());
+    let wake = Notify::new();
+    tasks.spawn(async move {
+        let read = || async {
+            env.set_business_offset(deployment::business_offset(&db).await?);
+            Ok(Step::Idle)
+        };
+        reconcile("clock", &env, TICK, &wake, &stop, read).await;
+    });
 }

@@ -114,7 +114,8 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.expect("readable entry").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
-            if !matches!(&*name, "target" | "node_modules") && !name.starts_with('.') {
+            if !matches!(&*name, "target" | "node_modules" | "generated") && !name.starts_with('.')
+            {
                 collect(&path, found);
             }
         } else if name.ends_with(".rs") {

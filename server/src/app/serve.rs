@@ -1,0 +1,121 @@
+//! Starts what answers calls: the services on the public port, the operator's on the admin socket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cryptopayment_proto::DESCRIPTOR_SET;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::server::HealthReporter;
+
+use super::{Core, admin_socket};
+use crate::config::Config;
+use crate::domain::asset::Asset;
+use crate::rates::FixedRates;
+use crate::transport::access::AccessRules;
+use crate::transport::auth::Authenticator;
+use crate::transport::grpc::admin::AdminApi;
+use crate::transport::grpc::balances::BalanceApi;
+use crate::transport::grpc::events::EventApi;
+use crate::transport::grpc::invoices::InvoiceApi;
+use crate::transport::grpc::networks::NetworkApi;
+use crate::transport::grpc::sandbox::SandboxApi;
+use crate::transport::grpc::webhooks::WebhookApi;
+use crate::transport::listener::{self, ListenerLimits};
+use crate::transport::server::{self, PublicServices};
+use crate::usecase::address_leases::AddressLeases;
+use crate::usecase::create_invoice::CreateInvoice;
+
+/// Starts serving; the reporter says NOT_SERVING until it is told otherwise.
+pub async fn spawn(
+    core: &Core,
+    config: &Config,
+    listener: TcpListener,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<HealthReporter> {
+    let rules = AccessRules::read(DESCRIPTOR_SET)?;
+    let auth = Authenticator::new(core.db.clone(), core.env.clone(), rules, config.is_sandbox());
+    let services = services(core, config, &auth, stop);
+    let origins = &config.http.cors_origins;
+    let public = server::public(services, auth.clone(), &core.gateway, origins).await?;
+    let limits = limits(config);
+    limits.check()?;
+    let manage = Arc::clone(&core.manage);
+    let admin = server::admin(AdminApi { manage, auth: auth.clone() }, auth)?;
+    let socket = listener::bind_unix(&admin_socket(config)).await?;
+    tasks.spawn(listener::serve_unix(socket, admin, limits.clone(), stop.clone()));
+    tasks.spawn(listener::serve(listener, public.router, limits, stop.clone()));
+    Ok(public.health)
+}
+
+fn services(
+    core: &Core,
+    config: &Config,
+    auth: &Authenticator,
+    stop: &CancellationToken,
+) -> PublicServices {
+    let (db, env) = (core.db.clone(), core.env.clone());
+    PublicServices {
+        invoices: InvoiceApi {
+            create: Arc::new(create_invoice(core, config)),
+            apply: core.apply.clone(),
+            signals: core.signals.clone(),
+            stop: stop.clone(),
+            public_url: config.http.public_url.clone(),
+        },
+        balances: BalanceApi { db: db.clone(), networks: core.terms.keys().copied().collect() },
+        networks: NetworkApi { db: db.clone(), env: env.clone(), networks: core.terms.clone() },
+        webhooks: WebhookApi {
+            manage: Arc::clone(&core.manage),
+            auth: auth.clone(),
+            client: core.client.clone(),
+            bodies: core.bodies.clone(),
+        },
+        events: EventApi {
+            db: db.clone(),
+            env: env.clone(),
+            signals: core.signals.clone(),
+            stop: stop.clone(),
+        },
+        sandbox: config.is_sandbox().then(|| SandboxApi {
+            db,
+            env,
+            chains: core.chains.controls.clone(),
+        }),
+    }
+}
+
+fn create_invoice(core: &Core, config: &Config) -> CreateInvoice {
+    let (db, env) = (core.db.clone(), core.env.clone());
+    let block = config.pool.addresses_leased;
+    let environment = config.environment.as_str();
+    let key = core.apply.verifying_key;
+    CreateInvoice {
+        leases: Arc::new(AddressLeases::new(db.clone(), env.clone(), key, environment, block)),
+        rates: Arc::new(FixedRates::new(prices(config), env.clone())),
+        networks: core.terms.clone(),
+        lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),
+        inclusion_window: Duration::from_secs(config.invoice.inclusion_hours * 3_600),
+        db,
+        env,
+    }
+}
+
+fn prices(config: &Config) -> BTreeMap<Asset, String> {
+    let parsed = |(coin, price): (&String, &String)| {
+        Some((coin.to_uppercase().parse::<Asset>().ok()?, price.clone()))
+    };
+    config.rates.iter().filter_map(parsed).collect()
+}
+
+fn limits(config: &Config) -> ListenerLimits {
+    ListenerLimits {
+        connections_max: config.http.connections_max,
+        connections_per_ip_max: config.http.connections_per_ip_max,
+        drain_seconds_max: config.http.shutdown_seconds_max,
+        ..ListenerLimits::default()
+    }
+}
