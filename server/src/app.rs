@@ -43,8 +43,6 @@ use crate::webhook::{TargetPolicy, WebhookClient, WebhookLimits, check_url};
 const READY_SECONDS_MAX: u64 = 60;
 /// How often that is looked at.
 const READY_POLL: Duration = Duration::from_millis(20);
-/// Where an error's `doc_url` leads.
-const DOC_URL_BASE: &str = "https://cryptopayment.invalid/docs/reference/errors#";
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +248,7 @@ fn gateway(config: &Config) -> anyhow::Result<Gateway> {
             UnknownFields::Refuse => rpc_gateway::UnknownFields::Refuse,
             UnknownFields::Ignore => rpc_gateway::UnknownFields::Ignore,
         },
-        doc_url_base: DOC_URL_BASE.to_owned(),
+        doc_url_base: format!("{}{}#", config.http.public_url, server::ERRORS_PATH),
         default_success_key: Some("success".to_owned()),
         error_domain: Some(ERROR_DOMAIN.to_owned()),
         services: Arc::new(move |name| served.iter().any(|service| service == name)),

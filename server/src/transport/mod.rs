@@ -5,6 +5,7 @@
 pub mod access;
 pub mod auth;
 pub mod convert;
+pub mod errors_page;
 pub mod grpc;
 pub mod listener;
 pub mod server;

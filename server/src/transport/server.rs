@@ -3,6 +3,7 @@
 
 use axum::Router;
 use axum::response::IntoResponse;
+use axum::routing::get;
 use cryptopayment_proto::DESCRIPTOR_SET;
 use cryptopayment_proto::admin::v1::api_key_service_server::ApiKeyServiceServer;
 use cryptopayment_proto::admin::v1::merchant_service_server::MerchantServiceServer;
@@ -29,6 +30,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 use super::access::AccessRules;
 use super::auth::Authenticator;
+use super::errors_page;
 use super::grpc::admin::AdminApi;
 use super::grpc::balances::BalanceApi;
 use super::grpc::events::EventApi;
@@ -40,6 +42,8 @@ use super::grpc::withdrawals::WithdrawalApi;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
 
+/// Where the page of error reasons is.
+pub const ERRORS_PATH: &str = "/docs/errors";
 /// Bytes of a gRPC request message.
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// Packages that public reflection leaves out.
@@ -85,19 +89,22 @@ pub async fn public(
     );
     let rest = gateway.clone().into_service(inner);
     let web = calls.layer(GrpcWebLayer::new());
-    let router = Router::new().fallback(move |request: axum::extract::Request| {
-        let (web, rest) = (web.clone(), rest.clone());
-        async move {
-            if is_grpc(&request) {
-                web.oneshot(request).await.into_response()
-            } else {
-                match rest.oneshot(request).await {
-                    Ok(response) => response.map(axum::body::Body::new).into_response(),
-                    Err(never) => match never {},
+    let errors = errors_page::text(DESCRIPTOR_SET)?;
+    let router = Router::new().route(ERRORS_PATH, get(|| async { errors })).fallback(
+        move |request: axum::extract::Request| {
+            let (web, rest) = (web.clone(), rest.clone());
+            async move {
+                if is_grpc(&request) {
+                    web.oneshot(request).await.into_response()
+                } else {
+                    match rest.oneshot(request).await {
+                        Ok(response) => response.map(axum::body::Body::new).into_response(),
+                        Err(never) => match never {},
+                    }
                 }
             }
-        }
-    });
+        },
+    );
     let router = match cors(cors_origins)? {
         Some(cors) => router.layer(cors),
         None => router,

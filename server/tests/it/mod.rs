@@ -1,6 +1,8 @@
 //! The one list of tests that runs on both databases: `sqlite.rs` and `postgres.rs` include it, and
 //! their closing lines count the same tests.
 
+mod append_only;
+
 mod networks {
     use cryptopayment::domain::asset::Network;
 
