@@ -17,7 +17,7 @@ fn the_defaults_are_valid_and_a_sandbox() {
         let config = load(None).unwrap();
         assert!(config.is_sandbox());
         let names: Vec<_> = config.enabled().into_keys().collect();
-        assert_eq!(names, [Network::Trc20, Network::Ltc]);
+        assert_eq!(names, Network::ALL);
         assert_eq!(config.networks["trc20"].confirmations, 19);
         for network in Network::ALL {
             let settings = &config.networks[network.as_str()];

@@ -73,6 +73,12 @@ struct BlockRow {
 }
 
 impl Cursor {
+    /// Whether the scanned blocks are a whole chain to judge by. In the middle of a reorganisation
+    /// they are not: blocks were undone and those that take their place were not all read yet.
+    pub fn is_whole(&self) -> bool {
+        self.height >= self.node_height
+    }
+
     /// The moment at which an evaluation with this cursor happens.
     pub fn moment(&self, now: Micros) -> Moment {
         Moment {

@@ -16,6 +16,7 @@ use crate::domain::ledger::{
 };
 use crate::domain::{amount, price};
 use crate::env::Env;
+use crate::store::cursor::Cursor;
 use crate::store::deposits::{self, Applied};
 use crate::store::invoices::{self, Invoice};
 use crate::store::ledger::{self, NewTransfer};
@@ -50,9 +51,8 @@ pub struct Outcome {
 impl ApplyDeposits {
     /// Evaluates one group of invoices of a network that may have changed.
     pub async fn run(&self, network: Network) -> Result<Outcome> {
-        let Some(seen) = cursor::get(&self.db, network).await? else {
-            return Ok(Outcome::default());
-        };
+        let seen = cursor::get(&self.db, network).await?;
+        let Some(seen) = seen.filter(Cursor::is_whole) else { return Ok(Outcome::default()) };
         let moment = seen.moment(self.env.now());
         let due = invoices::due(&self.db, network, moment, GROUP_INVOICES_MAX).await?;
         if due.is_empty() {
@@ -74,6 +74,9 @@ impl ApplyDeposits {
     ) -> Result<usize> {
         let cursor = cursor::get_in(unit, network).await?;
         let cursor = cursor.ok_or_else(|| StoreError::Conflict("cursor vanished".to_owned()))?;
+        if !cursor.is_whole() {
+            return Ok(0);
+        }
         let moment = cursor.moment(self.env.now());
         let locked = invoices::lock(unit, ids).await?;
         let mut by_invoice: HashMap<Uuid, Vec<Deposit>> = HashMap::new();

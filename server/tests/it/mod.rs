@@ -8,9 +8,24 @@ mod networks {
 
     use crate::conformance::world::World;
 
+    mod btc {
+        use super::*;
+        crate::every_case!(World::sandbox(crate::ENGINE, Network::Btc));
+    }
+
     mod ltc {
         use super::*;
         crate::every_case!(World::sandbox(crate::ENGINE, Network::Ltc));
+    }
+
+    mod eth {
+        use super::*;
+        crate::every_case!(World::sandbox(crate::ENGINE, Network::Eth));
+    }
+
+    mod bep20 {
+        use super::*;
+        crate::every_case!(World::sandbox(crate::ENGINE, Network::Bep20));
     }
 
     mod trc20 {

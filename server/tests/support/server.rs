@@ -115,8 +115,8 @@ impl TestServer {
         };
         table("[http]", "listen = \"127.0.0.1:0\"");
         table("[database]", &format!("url = \"{}\"", self.database_url));
-        table("[pool]", "addresses_low = 50\naddresses_batch = 100\naddresses_leased = 20");
-        for network in ["ltc", "trc20"] {
+        table("[pool]", "addresses_low = 20\naddresses_batch = 40\naddresses_leased = 20");
+        for network in ["btc", "ltc", "eth", "bep20", "trc20"] {
             let name = format!("[networks.{network}]");
             table(&name, "block_seconds = 0\npoll_milliseconds = 50");
         }
