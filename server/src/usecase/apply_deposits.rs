@@ -58,10 +58,40 @@ impl ApplyDeposits {
         if due.is_empty() {
             return Ok(Outcome::default());
         }
+        match self.apply_group(network, &due).await {
+            Ok(outcome) => Ok(outcome),
+            Err(error @ (StoreError::Conflict(_) | StoreError::Unavailable(_))) => Err(error),
+            // One damaged invoice must not hold up everybody else's money.
+            Err(_) if due.len() > 1 => self.apply_each(network, &due).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn apply_group(&self, network: Network, ids: &[Uuid]) -> Result<Outcome> {
         let mut unit = self.db.begin("apply").await?;
-        let evaluated = self.apply(&mut unit, network, &due).await?;
+        let evaluated = self.apply(&mut unit, network, ids).await?;
         let events = unit.commit().await?;
         Ok(Outcome { evaluated, events })
+    }
+
+    async fn apply_each(&self, network: Network, ids: &[Uuid]) -> Result<Outcome> {
+        let mut total = Outcome::default();
+        for id in ids {
+            match self.apply_group(network, std::slice::from_ref(id)).await {
+                Ok(one) => {
+                    total.evaluated += one.evaluated;
+                    total.events |= one.events;
+                }
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => tracing::error!(
+                    alarm = "invoice_not_applied",
+                    invoice = %id,
+                    error = %error,
+                    "an invoice can not be evaluated"
+                ),
+            }
+        }
+        Ok(total)
     }
 
     /// Evaluates the given invoices: the cursor is read first, then the deposits, so that a deposit

@@ -1,7 +1,7 @@
 //! The one list of tests that runs on both databases: `sqlite.rs` and `postgres.rs` include it, and
 //! their closing lines count the same tests.
 
-mod append_only;
+mod damage;
 
 mod networks {
     use cryptopayment::domain::asset::Network;

@@ -1,4 +1,5 @@
-//! What the database itself refuses, whatever the program does: history is never changed.
+//! What the database refuses whatever the program does, and what the program does about damage that
+//! the database could not refuse. Not here: payments that go wrong on their chain (`conformance`).
 
 use sea_orm::{ConnectionTrait, Database, DbBackend};
 
@@ -39,4 +40,34 @@ async fn history_and_agreed_terms_can_not_be_changed() {
     world.server.run().await;
     world.client = world.server.client();
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_damaged_invoice_holds_up_nobody_else() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let damaged = world.invoice().await;
+    let sound = world.invoice().await;
+    let db = Database::connect(&world.server.database_url).await.unwrap();
+    let (address, units) = crate::conformance::world::share(&damaged, 1, 1);
+    let (other, more) = crate::conformance::world::share(&sound, 1, 1);
+    let txid = world.chain.pay(&[(address, units), (other, more)]).await.unwrap();
+    world.wait_seen(&damaged, &txid).await;
+    world.wait_seen(&sound, &txid).await;
+    // Thirty-nine nines are digits, and no amount: 128 bits do not hold them.
+    let sql = format!(
+        "UPDATE deposit SET amount = '{}', version = version + 1 WHERE invoice_id = \
+         (SELECT id FROM invoice WHERE address_text = '{}')",
+        "9".repeat(39),
+        damaged.address
+    );
+    db.execute_unprepared(&sql).await.unwrap();
+    db.close().await.unwrap();
+    world.mine_deep(&sound).await;
+    world
+        .wait(
+            &sound,
+            cryptopayment_sdk::v1::InvoiceStatus::Confirmed,
+            cryptopayment_sdk::v1::InvoiceException::None,
+        )
+        .await;
 }
