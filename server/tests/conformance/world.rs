@@ -118,11 +118,17 @@ impl World {
 
     /// Waits until the merchant can withdraw exactly this, and nothing is pending.
     pub async fn wait_available(&self, units: u128) {
+        self.wait_available_and_pending(units, 0).await;
+    }
+
+    /// Waits until exactly this can be withdrawn and exactly that is pending.
+    pub async fn wait_available_and_pending(&self, units: u128, pending: u128) {
         let coin = self.network.asset().as_str();
-        eventually(&format!("{units} units of {coin} available"), || async {
+        let what = format!("{units} units of {coin} available, {pending} pending");
+        eventually(&what, || async {
             let balances = self.client.balances().await.unwrap();
             let balance = balances.into_iter().find(|balance| balance.coin == coin).unwrap();
-            let wanted = (units.to_string(), "0".to_owned());
+            let wanted = (units.to_string(), pending.to_string());
             ((balance.available_units, balance.pending_units) == wanted).then_some(())
         })
         .await;

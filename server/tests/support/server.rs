@@ -43,7 +43,7 @@ pub struct TestServer {
 pub fn install_tls() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        rustls::crypto::ring::default_provider().install_default().unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
 
@@ -103,6 +103,20 @@ impl TestServer {
         self.app_key = demo.app_key;
         self.url = format!("http://{}", running.address.unwrap());
         self.running = Some((running, stop));
+    }
+
+    /// What it says when it is started with other settings and refuses.
+    pub async fn refuses_to_run_with(&self, settings: &str) -> String {
+        let file = self.directory.path().join("refused.toml");
+        let database = format!("[database]\nurl = \"{}\"", self.database_url);
+        let http = "[http]\nlisten = \"127.0.0.1:0\"";
+        std::fs::write(&file, format!("{http}\n{database}\n{settings}")).unwrap();
+        let flags = Flags { data_dir: Some(self.directory.path().join("data")) };
+        let config = Config::load(Some(&file), &flags).unwrap();
+        let stop = CancellationToken::new();
+        let started = app::start(&config, Role::All, Env::system(), stop.clone()).await;
+        stop.cancel();
+        format!("{:#}", started.err().expect("it started"))
     }
 
     /// The test's settings. Tables that a test brings itself replace these.
