@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cryptopayment_proto::DESCRIPTOR_SET;
+use ed25519_dalek::VerifyingKey;
 use rpc_gateway::Gateway;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, UnknownFields};
@@ -27,7 +29,7 @@ use crate::secret_box::SecretBox;
 use crate::signals::Signals;
 use crate::signer::Signer as _;
 use crate::signer::keystore;
-use crate::signer::local::{KeystoreSettings, LocalSigner};
+use crate::signer::local::{KeystoreSettings, LocalSigner, wallet_id};
 use crate::store::deployment::{self, Deployment};
 use crate::store::{Db, cursor, leases};
 use crate::transport::access::AccessRules;
@@ -125,9 +127,12 @@ pub async fn start(
 
 /// What both the API and the workers are made of.
 struct Core {
+    /// Who holds leases and claims: one id per data directory, kept over restarts.
+    instance: Uuid,
     db: Db,
     env: Env,
-    signer: Arc<LocalSigner>,
+    /// Only where there is work for it.
+    signer: Option<Arc<LocalSigner>>,
     signals: Signals,
     chains: networks::Chains,
     terms: BTreeMap<Network, NetworkTerms>,
@@ -144,17 +149,22 @@ impl Core {
         prepare_directory(&config.data_dir)?;
         let db = open_database(config, role).await?;
         env.set_business_offset(deployment::business_offset(&db).await?);
-        let signer = Arc::new(open_signer(config, &env)?);
-        stamp(config, &db, &signer, &env).await?;
-        if role == Role::All && db.is_sqlite() {
-            // The keystore's lock says that this process is alone: nobody else holds any lease.
-            leases::end_all(&db).await?;
-        }
+        // Whoever only answers calls has no key, not even for a moment.
+        let signer = if role.works() { Some(Arc::new(open_signer(config, &env)?)) } else { None };
+        let verifying_key = match &signer {
+            Some(signer) => signer.verifying_key(),
+            None => configured_key(config)?,
+        };
+        stamp(config, &db, &wallet_id(&verifying_key), &env).await?;
+        // The keystore's lock says that no other process has this directory: whoever held leases as
+        // this instance is dead.
+        let instance = if role.works() { instance(&config.data_dir, &env)? } else { env.new_id() };
+        leases::end_of(&db, instance).await?;
         let chains = networks::open(config, &db, &env).await?;
         let apply = ApplyDeposits {
             db: db.clone(),
             env: env.clone(),
-            verifying_key: signer.verifying_key(),
+            verifying_key,
             environment: config.environment.as_str().to_owned(),
         };
         let key_file = config.data_dir.join("secrets.key");
@@ -168,6 +178,7 @@ impl Core {
             check_url: webhook_url_problem,
         });
         Ok(Self {
+            instance,
             terms: networks::terms(config)?,
             bodies: BodyWriter::new(&gateway)?,
             client: webhook_client(config, &env)?,
@@ -223,11 +234,19 @@ fn open_signer(config: &Config, env: &Env) -> anyhow::Result<LocalSigner> {
     Ok(LocalSigner::open(settings, &passphrase, env.clone())?)
 }
 
+/// The key that vouches for addresses, where there is no keystore.
+fn configured_key(config: &Config) -> anyhow::Result<VerifyingKey> {
+    let problem = "signer.public_key: role `api` needs the hex of the wallet's public key";
+    let bytes = hex::decode(&config.signer.public_key).context(problem)?;
+    let bytes = <[u8; 32]>::try_from(bytes.as_slice()).context(problem)?;
+    VerifyingKey::from_bytes(&bytes).context(problem)
+}
+
 /// One database and one wallet belong together, and to one environment.
-async fn stamp(config: &Config, db: &Db, signer: &LocalSigner, env: &Env) -> anyhow::Result<()> {
+async fn stamp(config: &Config, db: &Db, wallet_id: &str, env: &Env) -> anyhow::Result<()> {
     let wanted = Deployment {
         environment: config.environment.as_str().to_owned(),
-        wallet_id: signer.wallet_id(),
+        wallet_id: wallet_id.to_owned(),
     };
     let stands = deployment::stamp(db, &wanted, env.now()).await?;
     if stands.environment != wanted.environment {
@@ -294,6 +313,21 @@ async fn ready(core: &Core, stop: &CancellationToken) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The id of this data directory, made at its first start.
+fn instance(directory: &Path, env: &Env) -> anyhow::Result<Uuid> {
+    let path = directory.join("instance");
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && let Ok(id) = Uuid::try_parse(text.trim())
+    {
+        return Ok(id);
+    }
+    let id = env.new_id();
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, id.to_string())?;
+    std::fs::rename(&temporary, &path)?;
+    Ok(id)
 }
 
 fn prepare_directory(path: &Path) -> anyhow::Result<()> {

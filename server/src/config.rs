@@ -150,6 +150,7 @@ pub struct Webhook {
 #[expect(missing_docs, reason = "config.default.toml documents every setting")]
 pub struct Signer {
     pub passphrase_file: PathBuf,
+    pub public_key: String,
 }
 
 /// `[networks.*]`.

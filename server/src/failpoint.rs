@@ -4,6 +4,29 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Every place between which money or a promise is in flight, without its moment: units of work have
+/// `before_commit` and `after_commit`. The tests die at each of them.
+pub const UNITS_OF_WORK: [&str; 16] = [
+    "apply",
+    "cancel_invoice",
+    "claim_deliveries",
+    "create_invoice",
+    "dispatch",
+    "fill_pool",
+    "finish_deliveries",
+    "fold",
+    "lease",
+    "lease_addresses",
+    "mark_read",
+    "mark_watched",
+    "rewind",
+    "scan",
+    "scan_mempool",
+    "set_endpoint",
+];
+/// The moments of a delivery.
+pub const DELIVERY_MOMENTS: [&str; 4] = ["before_send", "after_send", "before_mark", "after_mark"];
+
 static ARMED: OnceLock<Armed> = OnceLock::new();
 
 struct Armed {

@@ -14,6 +14,8 @@ use crate::usecase::manage_keys::{EndpointChange, ManageKeys};
 
 /// The file below `data_dir`.
 const FILE: &str = "sandbox-credentials.json";
+/// The merchant's name.
+const NAME: &str = "Sandbox merchant";
 /// Who stands in the audit log.
 const ACTOR: &str = "sandbox";
 
@@ -37,8 +39,13 @@ pub async fn ensure(config: &Config, manage: &ManageKeys) -> anyhow::Result<Opti
     let demo = if path.exists() {
         let text = std::fs::read_to_string(&path)?;
         serde_json::from_str(&text).with_context(|| format!("{}", path.display()))?
-    } else if merchants::list(&manage.db).await?.is_empty() {
-        let merchant = manage.create_merchant("Sandbox merchant", ACTOR).await?;
+    } else {
+        // Every step may have been done by a start that did not get to its end.
+        let merchants = merchants::list(&manage.db).await?;
+        let merchant = match merchants.into_iter().find(|merchant| merchant.name == NAME) {
+            Some(merchant) => merchant,
+            None => manage.create_merchant(NAME, ACTOR).await?,
+        };
         manage.approve_merchant(merchant.id, ACTOR).await?;
         let created = manage.create_key(merchant.id, "sandbox", false, ACTOR).await?;
         let demo = Demo {
@@ -48,8 +55,6 @@ pub async fn ensure(config: &Config, manage: &ManageKeys) -> anyhow::Result<Opti
         };
         write(&path, &demo)?;
         demo
-    } else {
-        return Ok(None);
     };
     let known = manage.key(&demo.api_key).await.is_ok();
     if known && !config.sandbox.demo_webhook_url.is_empty() {
@@ -61,9 +66,12 @@ pub async fn ensure(config: &Config, manage: &ManageKeys) -> anyhow::Result<Opti
 }
 
 fn write(path: &Path, demo: &Demo) -> anyhow::Result<()> {
+    let temporary = path.with_extension("new");
+    let _ = std::fs::remove_file(&temporary);
     let mut file =
-        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
     file.write_all(serde_json::to_string_pretty(demo)?.as_bytes())?;
     file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
     Ok(())
 }

@@ -94,7 +94,14 @@ fn create_invoice(core: &Core, config: &Config) -> CreateInvoice {
     let environment = config.environment.as_str();
     let key = core.apply.verifying_key;
     CreateInvoice {
-        leases: Arc::new(AddressLeases::new(db.clone(), env.clone(), key, environment, block)),
+        leases: Arc::new(AddressLeases::new(
+            db.clone(),
+            env.clone(),
+            key,
+            environment,
+            block,
+            core.instance,
+        )),
         rates: Arc::new(FixedRates::new(prices(config), env.clone())),
         networks: core.terms.clone(),
         lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),

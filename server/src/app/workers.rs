@@ -55,7 +55,7 @@ fn spawn_network(
     let simulated = core.chains.simulated.get(&network);
     let wake = simulated.map_or_else(Default::default, |chain| chain.changed());
     let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
-    let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone());
+    let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone(), core.instance);
     let scanner = Arc::new(Mutex::new(scanner));
     let (worker_env, worker_stop) = (env.clone(), stop.clone());
     tasks.spawn(async move {
@@ -66,7 +66,7 @@ fn spawn_network(
         reconcile("scan", &worker_env, poll, &wake, &worker_stop, step).await;
     });
 
-    let applier = Applier::new(core.apply.clone(), network, signals.clone());
+    let applier = Applier::new(core.apply.clone(), network, signals.clone(), core.instance);
     let worker_stop = stop.clone();
     let wake = signals.scanned(network);
     tasks.spawn(async move {
@@ -85,11 +85,14 @@ async fn spawn_pool(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let Some(signer) = &core.signer else { return Ok(()) };
+    let public_key = hex::encode(core.apply.verifying_key.as_bytes());
+    tracing::info!(wallet_id = signer.wallet_id(), public_key, "wallet open");
     let fill = Arc::new(FillPool {
         db: core.db.clone(),
         env: core.env.clone(),
-        signer: Arc::clone(&core.signer) as _,
-        wallet_id: core.signer.wallet_id(),
+        signer: Arc::clone(signer) as _,
+        wallet_id: signer.wallet_id(),
         addresses_low: config.pool.addresses_low,
         addresses_batch: config.pool.addresses_batch,
     });
@@ -99,7 +102,7 @@ async fn spawn_pool(
             tracing::warn!(%network, count, "database is older than its wallet: quarantined");
         }
     }
-    let keeper = PoolKeeper::new(fill, core.terms.keys().copied().collect());
+    let keeper = PoolKeeper::new(fill, core.terms.keys().copied().collect(), core.instance);
     let (env, stop, wake) = (core.env.clone(), stop.clone(), core.signals.pool.clone());
     tasks.spawn(async move {
         reconcile("pool", &env, TICK, &wake, &stop, || keeper.tick()).await;
@@ -110,7 +113,7 @@ async fn spawn_pool(
 /// The dispatcher and the deliverer.
 fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
     let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
-    let dispatcher = Dispatcher::new(db.clone(), env.clone(), signals.clone());
+    let dispatcher = Dispatcher::new(db.clone(), env.clone(), signals.clone(), core.instance);
     let (worker_env, worker_stop, wake) = (env.clone(), stop.clone(), signals.dispatch.clone());
     tasks.spawn(async move {
         reconcile("dispatch", &worker_env, TICK, &wake, &worker_stop, || dispatcher.tick()).await;
@@ -125,6 +128,7 @@ fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cance
         secrets: Arc::clone(&core.secrets),
         signals,
         concurrency: config.webhook.concurrency_max,
+        holder: core.instance,
     });
     tasks.spawn(async move {
         reconcile("deliver", &worker_env, TICK, &wake, &worker_stop, || deliverer.tick()).await;

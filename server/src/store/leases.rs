@@ -46,23 +46,17 @@ pub async fn acquire(db: &Db, name: &str, holder: Uuid, seconds: i64) -> Result<
     }))
 }
 
-/// Ends every lease and claim: what a process that is alone with its database does at start.
-pub async fn end_all(db: &Db) -> Result<()> {
-    let unit = db.begin("lease").await?;
-    execute(unit.db(), "UPDATE lease SET expires_at = 0", vec![]).await?;
-    execute(
-        unit.db(),
-        "UPDATE delivery SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by IS NOT NULL",
-        vec![],
-    )
-    .await?;
-    execute(
-        unit.db(),
+/// Ends the leases and claims of a holder that is known to have died, so that nobody waits for them.
+pub async fn end_of(db: &Db, holder: Uuid) -> Result<()> {
+    let unit = db.begin("end_leases").await?;
+    for sql in [
+        "UPDATE lease SET expires_at = 0 WHERE holder = $1",
+        "UPDATE delivery SET claimed_by = NULL, claimed_until = NULL WHERE claimed_by = $1",
         "UPDATE address SET state = 'free', leased_to = NULL, leased_until = NULL
-         WHERE state = 'leased'",
-        vec![],
-    )
-    .await?;
+         WHERE state = 'leased' AND leased_to = $1",
+    ] {
+        execute(unit.db(), sql, vec![holder.into()]).await?;
+    }
     unit.commit().await?;
     Ok(())
 }

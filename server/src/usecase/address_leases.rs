@@ -45,8 +45,8 @@ impl AddressLeases {
         verifying_key: VerifyingKey,
         environment: &str,
         block: u32,
+        holder: Uuid,
     ) -> Self {
-        let holder = env.new_id();
         let environment = environment.to_owned();
         Self { db, env, holder, verifying_key, environment, block, ready: Mutex::default() }
     }

@@ -17,8 +17,12 @@ pub struct Applier {
 
 impl Applier {
     /// An applier of `network`.
-    pub fn new(apply: ApplyDeposits, network: Network, signals: Signals) -> Self {
-        let holder = apply.env.new_id();
+    pub fn new(
+        apply: ApplyDeposits,
+        network: Network,
+        signals: Signals,
+        holder: uuid::Uuid,
+    ) -> Self {
         Self { apply, network, signals, holder }
     }
 

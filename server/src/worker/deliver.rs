@@ -50,13 +50,15 @@ pub struct DelivererParts {
     pub signals: Signals,
     /// Attempts under way at once.
     pub concurrency: usize,
+    /// Who claims.
+    pub holder: uuid::Uuid,
 }
 
 impl Deliverer {
     /// A deliverer.
     pub fn new(parts: DelivererParts) -> Self {
-        let DelivererParts { db, env, client, bodies, secrets, signals, concurrency } = parts;
-        let holder = env.new_id();
+        let DelivererParts { db, env, client, bodies, secrets, signals, concurrency, holder } =
+            parts;
         Self { db, env, client, bodies, secrets, signals, concurrency, holder }
     }
 

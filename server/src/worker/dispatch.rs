@@ -15,8 +15,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// A dispatcher.
-    pub fn new(db: Db, env: Env, signals: Signals) -> Self {
-        let holder = env.new_id();
+    pub fn new(db: Db, env: Env, signals: Signals, holder: uuid::Uuid) -> Self {
         Self { db, env, signals, holder }
     }
 

@@ -16,8 +16,7 @@ pub struct PoolKeeper {
 
 impl PoolKeeper {
     /// A keeper of these networks' pools.
-    pub fn new(fill: Arc<FillPool>, networks: Vec<Network>) -> Self {
-        let holder = fill.env.new_id();
+    pub fn new(fill: Arc<FillPool>, networks: Vec<Network>, holder: uuid::Uuid) -> Self {
         Self { fill, networks, holder }
     }
 

@@ -41,8 +41,13 @@ pub struct Scanner {
 
 impl Scanner {
     /// A scanner that reads through `reader`.
-    pub fn new(db: Db, env: Env, reader: Arc<dyn ChainReader>, signals: Signals) -> Self {
-        let holder = env.new_id();
+    pub fn new(
+        db: Db,
+        env: Env,
+        reader: Arc<dyn ChainReader>,
+        signals: Signals,
+        holder: Uuid,
+    ) -> Self {
         let network = reader.network();
         let watch = WatchSet::default();
         Self { db, env, reader, signals, holder, network, watch, fence: None }
