@@ -2,6 +2,7 @@
 //! their closing lines count the same tests.
 
 mod damage;
+mod golden;
 
 mod networks {
     use cryptopayment::domain::asset::Network;

@@ -2,4 +2,5 @@
 
 pub mod audit;
 pub mod receiver;
+pub mod rest;
 pub mod server;
