@@ -151,7 +151,7 @@ impl Story {
                     let invoice = created.invoice.unwrap();
                     let units = invoice.amount_units.parse().unwrap();
                     chain.pay(&[(invoice.address.clone(), units)]).await.unwrap();
-                    self.linger(&client, &invoice).await;
+                    self.linger(&client, &invoice, 0).await;
                     self.paid.push(invoice);
                     break;
                 }
@@ -164,6 +164,9 @@ impl Story {
         if let Ok(other) = other {
             let _ = client.cancel_invoice(&other.invoice.unwrap().id).await;
         }
+        if let Some(last) = self.paid.last() {
+            self.linger(&client, last, 1).await;
+        }
         chain.fork(1, &[]).await.unwrap();
         if self.created.is_multiple_of(2) {
             let change = UpdateWebhookEndpointRequest {
@@ -175,11 +178,11 @@ impl Story {
         chain.mine(1).await.unwrap();
     }
 
-    /// Leaves a payment in the mempool until it was seen there, or for a moment.
-    async fn linger(&self, client: &Client, invoice: &Invoice) {
+    /// Leaves a payment where it is until it was seen there so deep, or for a moment.
+    async fn linger(&self, client: &Client, invoice: &Invoice, confirmations: u32) {
         let seen = async {
             while let Ok(now) = client.get_invoice(&invoice.id).await
-                && now.payments.is_empty()
+                && now.payments.iter().all(|payment| payment.confirmations < confirmations)
             {
                 tokio::time::sleep(LOOK).await;
             }

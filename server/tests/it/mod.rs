@@ -1,8 +1,12 @@
 //! The one list of tests that runs on both databases: `sqlite.rs` and `postgres.rs` include it, and
 //! their closing lines count the same tests.
 
+mod bad_input;
+mod concurrency;
 mod damage;
 mod golden;
+mod recipes;
+mod webhooks;
 
 mod networks {
     use cryptopayment::domain::asset::Network;

@@ -1,0 +1,129 @@
+//! Many at once: writers beside a reader of the event stream, allocation at full speed while blocks
+//! arrive, twins of one request.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cryptopayment::chain::SandboxControl as _;
+use cryptopayment::chain::sandbox::Sandbox;
+use cryptopayment::domain::asset::Network;
+use cryptopayment::env::Env;
+use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus};
+use cryptopayment_sdk::{CreateInvoice, From};
+use futures_util::StreamExt as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::conformance::world::{World, asked, share};
+
+/// Writers at once.
+const WRITERS: usize = 16;
+/// Invoices of each.
+const INVOICES_EACH: usize = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_the_stream_misses_and_reorders_nothing() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let expected = WRITERS * INVOICES_EACH;
+    let reader = world.client.stream_events(From::Earliest).take(expected);
+    let reader = tokio::spawn(reader.map(|event| event.unwrap()).collect::<Vec<_>>());
+    // Another one is cut off in the middle and goes on from what it has.
+    let first_half = world.client.stream_events(From::Earliest).take(expected / 2);
+    let first_half =
+        tokio::spawn(first_half.map(|event| event.unwrap().sequence).collect::<Vec<_>>());
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let client = world.client.clone();
+        writers.spawn(async move {
+            for _ in 0..INVOICES_EACH {
+                let created = client.create_invoice(CreateInvoice::new("ltc", "5")).await.unwrap();
+                client.cancel_invoice(&created.invoice.unwrap().id).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let events = reader.await.unwrap();
+    let sequences: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+    let all: Vec<u64> = (1..=expected as u64).collect();
+    assert_eq!(sequences, all, "each event once, in the log's order");
+    let invoices: HashSet<_> = events.iter().map(|event| event.invoice_id.clone()).collect();
+    assert_eq!(invoices.len(), expected);
+
+    let mut resumed = first_half.await.unwrap();
+    let rest = world.client.stream_events(From::After(*resumed.last().unwrap()));
+    let rest: Vec<u64> =
+        rest.take(expected - resumed.len()).map(|event| event.unwrap().sequence).collect().await;
+    resumed.extend(rest);
+    assert_eq!(resumed, all, "neither a gap nor a repeat where it was cut");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn allocating_at_full_speed_while_blocks_arrive_loses_no_payment() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let file = world.server.directory.path().join("data/sandbox.sqlite");
+    let sandbox = Sandbox::open(&file, Env::system()).await.unwrap();
+    let chain = Arc::new(sandbox.chain(Network::Ltc).await.unwrap());
+    let stop = CancellationToken::new();
+    let miner = tokio::spawn({
+        let (chain, stop) = (Arc::clone(&chain), stop.clone());
+        async move {
+            while !stop.is_cancelled() {
+                chain.mine(1).await.unwrap();
+            }
+        }
+    });
+    let mut payers = JoinSet::new();
+    for _ in 0..8 {
+        let (client, chain) = (world.client.clone(), Arc::clone(&chain));
+        payers.spawn(async move {
+            let mut invoices = Vec::new();
+            while invoices.len() < 15 {
+                let created = client.create_invoice(CreateInvoice::new("ltc", "5")).await;
+                // The pool may be empty for a moment; nothing was handed out then.
+                let Ok(created) = created else { continue };
+                let invoice = created.invoice.unwrap();
+                chain.pay(&[share(&invoice, 1, 1)]).await.unwrap();
+                invoices.push(invoice);
+            }
+            invoices
+        });
+    }
+    let mut paid = Vec::new();
+    while let Some(invoices) = payers.join_next().await {
+        paid.extend(invoices.unwrap());
+    }
+    let addresses: HashSet<_> = paid.iter().map(|invoice| invoice.address.clone()).collect();
+    assert_eq!(addresses.len(), paid.len(), "no address was handed out twice");
+    stop.cancel();
+    miner.await.unwrap();
+    world.mine_deep(&paid[0]).await;
+    for invoice in &paid {
+        world.wait(invoice, InvoiceStatus::Confirmed, InvoiceException::None).await;
+    }
+    world.wait_available(paid.iter().map(asked).sum()).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twins_of_one_request_get_one_invoice() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let mut twins = JoinSet::new();
+    for _ in 0..20 {
+        let client = world.client.clone();
+        twins.spawn(async move {
+            let request = CreateInvoice::new("ltc", "5").request_id("the same");
+            client.create_invoice(request).await.unwrap().invoice.unwrap().id
+        });
+    }
+    let mut ids = HashSet::new();
+    while let Some(id) = twins.join_next().await {
+        ids.insert(id.unwrap());
+    }
+    assert_eq!(ids.len(), 1);
+    let listed = world.client.list_invoices(Default::default()).await.unwrap();
+    assert_eq!(listed.pagination.unwrap().total, 1);
+    world.finish().await;
+}
