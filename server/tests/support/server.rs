@@ -8,10 +8,15 @@ use std::time::Duration;
 use cryptopayment::app::{self, Role, Running};
 use cryptopayment::config::{Config, Flags};
 use cryptopayment::env::Env;
+use cryptopayment_proto::admin::v1 as admin;
+use cryptopayment_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
+use cryptopayment_proto::admin::v1::merchant_service_client::MerchantServiceClient;
 use cryptopayment_sdk::{Client, Credentials};
+use hyper_util::rt::TokioIo;
 use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 use super::audit;
@@ -159,6 +164,41 @@ impl TestServer {
     /// A client of any key.
     pub fn client_of(&self, key: &str, secret: &str) -> Client {
         Client::builder(&self.url, Credentials::new(key, secret)).build().unwrap()
+    }
+
+    /// The operator's connection: the admin socket.
+    async fn admin(&self) -> Channel {
+        let socket = self.directory.path().join("data/admin.sock");
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let socket = socket.clone();
+            async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
+    }
+
+    /// Another merchant's key and secret. Its key is refused until it is approved.
+    pub async fn second_merchant(&self) -> (String, String) {
+        let channel = self.admin().await;
+        let mut merchants = MerchantServiceClient::new(channel.clone());
+        let request = admin::CreateMerchantRequest { name: "Another".to_owned() };
+        let merchant = merchants.create_merchant(request).await.unwrap().into_inner().merchant;
+        let merchant_id = merchant.unwrap().id;
+        let request =
+            admin::CreateApiKeyRequest { merchant_id: merchant_id.clone(), ..Default::default() };
+        let mut keys = ApiKeyServiceClient::new(channel);
+        let created = keys.create_api_key(request).await.unwrap().into_inner();
+        let (key, secret) = (created.key.unwrap().api_key, created.api_secret);
+        let early = self.client_of(&key, &secret).balances().await.unwrap_err();
+        assert_eq!(early.reason(), Some("MERCHANT_NOT_APPROVED"));
+        let request = admin::ApproveMerchantRequest { id: merchant_id };
+        merchants.approve_merchant(request).await.unwrap();
+        (key, secret)
+    }
+
+    /// Revokes a key.
+    pub async fn revoke(&self, key: &str) {
+        let request = admin::RevokeApiKeyRequest { api_key: key.to_owned() };
+        ApiKeyServiceClient::new(self.admin().await).revoke_api_key(request).await.unwrap();
     }
 
     /// The value of the `authorization` header.

@@ -1,0 +1,160 @@
+//! The port as gRPC's own tools see it: reflection, health, gRPC-web, and which methods exist.
+
+use cryptopayment::domain::asset::Network;
+use cryptopayment_sdk::v1;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use reqwest::Method;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use crate::conformance::world::World;
+use crate::support::rest::Rest;
+
+async fn channel(world: &World) -> Channel {
+    Channel::from_shared(world.server.url.clone()).unwrap().connect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_lists_the_services_and_health_says_serving() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let channel = channel(&world).await;
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = ServerReflectionClient::new(channel.clone())
+        .server_reflection_info(tokio_stream::iter([request]))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
+    let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    for service in ["Invoice", "Balance", "Withdrawal", "Webhook", "Event", "Network"] {
+        let name = format!("cryptopayment.v1.{service}Service");
+        assert!(names.contains(&name), "{name} is missing in {names:?}");
+    }
+    assert!(names.iter().all(|name| !name.contains("admin")), "{names:?}");
+
+    let request = HealthCheckRequest { service: String::new() };
+    let health = HealthClient::new(channel).check(request).await.unwrap().into_inner();
+    assert_eq!(health.status(), ServingStatus::Serving);
+    world.finish().await;
+}
+
+/// Calls a method with an empty message and returns the code it answers with.
+async fn code_of(channel: &Channel, authorization: &str, path: &str) -> Code {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let mut request = Request::new(v1::GetBalancesRequest {});
+    request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+    let codec: ProstCodec<v1::GetBalancesRequest, v1::GetBalancesRequest> = ProstCodec::default();
+    let path = path.to_owned().try_into().unwrap();
+    match client.server_streaming(request, path, codec).await {
+        Ok(mut answer) => match answer.get_mut().message().await {
+            Err(status) => status.code(),
+            Ok(_) => Code::Ok,
+        },
+        Err(status) => status.code(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn withdrawals_alone_are_not_built_and_the_operators_methods_are_elsewhere() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let channel = channel(&world).await;
+    let authorization = world.server.authorization();
+    let set = FileDescriptorSet::decode(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+    let mut unimplemented = Vec::new();
+    for file in set.file.iter().filter(|file| file.package().starts_with("cryptopayment.")) {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                let code = code_of(&channel, &authorization, &path).await;
+                assert_ne!(code, Code::Internal, "{path}");
+                if code == Code::Unimplemented {
+                    unimplemented.push(path);
+                }
+            }
+        }
+    }
+    let elsewhere = unimplemented.iter().filter(|path| path.contains(".admin.")).count();
+    assert_eq!(elsewhere, 8, "every operator's method: {unimplemented:?}");
+    unimplemented.retain(|path| !path.contains(".admin."));
+    unimplemented.sort();
+    let withdrawals = ["CreateWithdrawal", "GetWithdrawal", "ListWithdrawals"]
+        .map(|method| format!("/cryptopayment.v1.WithdrawalService/{method}"));
+    assert_eq!(unimplemented, withdrawals);
+    let unknown = "/cryptopayment.v1.InvoiceService/Nothing";
+    assert_eq!(code_of(&channel, &authorization, unknown).await, Code::Unimplemented);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_web_over_http_1_answers_the_same() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let rest = Rest::of(&world.server);
+    let message = v1::ListNetworksRequest {}.encode_to_vec();
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend(message);
+    let response = rest
+        .request(Method::POST, "/cryptopayment.v1.NetworkService/ListNetworks")
+        .header("content-type", "application/grpc-web+proto")
+        .header("x-grpc-web", "1")
+        .body(frame)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    assert!(response.headers().get("access-control-allow-origin").is_none(), "CORS is asked for");
+    let body = response.bytes().await.unwrap();
+    let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
+    let networks = v1::ListNetworksResponse::decode(&body[5..5 + length]).unwrap().networks;
+    assert_eq!(networks.len(), 5);
+    let trailers = String::from_utf8_lossy(&body[5 + length..]).into_owned();
+    assert!(trailers.contains("grpc-status:0"), "{trailers}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_merchants_invoice_is_nobodys() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let invoice = world.invoice().await;
+    let (key, secret) = world.server.second_merchant().await;
+    let stranger = world.server.client_of(&key, &secret);
+    let errors = [
+        stranger.get_invoice(&invoice.id).await.unwrap_err(),
+        stranger.cancel_invoice(&invoice.id).await.unwrap_err(),
+        stranger
+            .sandbox()
+            .pay(cryptopayment_sdk::sandbox_v1::PayInvoiceRequest {
+                invoice_id: invoice.id.clone(),
+                ..Default::default()
+            })
+            .await
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(
+            (error.code(), error.reason()),
+            (Some(Code::NotFound), Some("INVOICE_NOT_FOUND"))
+        );
+    }
+    let listed = stranger.list_invoices(Default::default()).await.unwrap();
+    assert!(listed.invoices.is_empty());
+
+    world.server.revoke(&key).await;
+    let refused = stranger.balances().await.unwrap_err();
+    assert_eq!(refused.reason(), Some("CREDENTIALS_INVALID"), "revoked at once");
+    world.finish().await;
+}
