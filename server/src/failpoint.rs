@@ -24,6 +24,15 @@ pub const UNITS_OF_WORK: [&str; 16] = [
     "scan_mempool",
     "set_endpoint",
 ];
+/// The units of work of a first start, in its order.
+pub const FIRST_START: [&str; 6] = [
+    "deployment",
+    "create_merchant",
+    "approve_merchant",
+    "create_key",
+    "start_cursor",
+    "take_over",
+];
 /// The moments of a delivery.
 pub const DELIVERY_MOMENTS: [&str; 4] = ["before_send", "after_send", "before_mark", "after_mark"];
 
