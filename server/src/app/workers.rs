@@ -22,6 +22,8 @@ use crate::worker::{Step, reconcile};
 
 /// How often a worker looks without a signal.
 const TICK: Duration = Duration::from_millis(500);
+/// Deliverers side by side.
+const DELIVERERS: usize = 4;
 
 /// Starts every worker.
 pub async fn spawn(
@@ -119,20 +121,23 @@ fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cance
         reconcile("dispatch", &worker_env, TICK, &wake, &worker_stop, || dispatcher.tick()).await;
     });
 
-    let (worker_env, worker_stop, wake) = (env.clone(), stop.clone(), signals.deliveries.clone());
-    let deliverer = Deliverer::new(DelivererParts {
-        db,
-        env,
-        client: core.client.clone(),
-        bodies: core.bodies.clone(),
-        secrets: Arc::clone(&core.secrets),
-        signals,
-        concurrency: config.webhook.concurrency_max,
-        holder: core.instance,
-    });
-    tasks.spawn(async move {
-        reconcile("deliver", &worker_env, TICK, &wake, &worker_stop, || deliverer.tick()).await;
-    });
+    for _ in 0..DELIVERERS {
+        let (worker_env, worker_stop) = (env.clone(), stop.clone());
+        let wake = signals.deliveries.clone();
+        let deliverer = Deliverer::new(DelivererParts {
+            db: db.clone(),
+            env: env.clone(),
+            client: core.client.clone(),
+            bodies: core.bodies.clone(),
+            secrets: Arc::clone(&core.secrets),
+            signals: signals.clone(),
+            concurrency: config.webhook.concurrency_max.div_ceil(DELIVERERS),
+            holder: core.instance,
+        });
+        tasks.spawn(async move {
+            reconcile("deliver", &worker_env, TICK, &wake, &worker_stop, || deliverer.tick()).await;
+        });
+    }
 }
 
 /// Reads the business clock's offset: another process may have moved it.

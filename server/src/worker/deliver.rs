@@ -17,8 +17,9 @@ use crate::store::deliveries::{self, ClaimedDelivery, FinishedAttempt, NextStep}
 use crate::webhook::body::BodyWriter;
 use crate::webhook::{Outcome, WebhookClient, schedule};
 
-/// Deliveries claimed at a time.
-const CLAIMED_MAX: u32 = 64;
+/// Deliveries claimed at a time. Several deliverers work side by side, so that receivers that do not
+/// answer hold up their own group alone.
+const CLAIMED_MAX: u32 = 16;
 /// How long a claim lasts, by the database's clock: longer than any attempt may take.
 const CLAIM_SECONDS: i64 = 25;
 
