@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::config::{Config, UnknownFields};
 use crate::domain::asset::Network;
 use crate::env::Env;
+use crate::private_file;
 use crate::secret_box::SecretBox;
 use crate::signals::Signals;
 use crate::signer::Signer as _;
@@ -324,9 +325,7 @@ fn instance(directory: &Path, env: &Env) -> anyhow::Result<Uuid> {
         return Ok(id);
     }
     let id = env.new_id();
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, id.to_string())?;
-    std::fs::rename(&temporary, &path)?;
+    private_file::write(&path, id.to_string().as_bytes())?;
     Ok(id)
 }
 

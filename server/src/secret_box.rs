@@ -2,9 +2,7 @@
 //! read. A stolen database alone gives none of them away. Not here: API secrets (digests) and the
 //! wallet's seed (`signer::keystore`).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
 use std::path::Path;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
@@ -12,6 +10,7 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
 use crate::env::Env;
+use crate::private_file;
 
 /// The first byte of every sealed secret: which format it is.
 const FORMAT: u8 = 1;
@@ -48,12 +47,10 @@ impl SecretBox {
     pub fn open_or_create(path: &Path, env: &Env) -> Result<Self, SecretBoxError> {
         let problem = |text: String| SecretBoxError::KeyFile(text);
         if !path.exists() {
-            create(path, &env.random::<32>()).map_err(|error| problem(error.to_string()))?;
+            let key = hex::encode(env.random::<32>());
+            private_file::write(path, key.as_bytes()).map_err(|e| problem(e.to_string()))?;
         }
-        let mode = fs::metadata(path).map_err(|e| problem(e.to_string()))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(problem(format!("{} is readable by others: chmod 600 it", path.display())));
-        }
+        private_file::check(path).map_err(|error| problem(error.to_string()))?;
         let text = fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
         let bytes = hex::decode(text.trim()).map_err(|_| problem("is no key".to_owned()))?;
         let key = <[u8; 32]>::try_from(bytes.as_slice())
@@ -90,19 +87,11 @@ impl SecretBox {
     }
 }
 
-fn create(path: &Path, key: &[u8; 32]) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
-    file.write_all(hex::encode(key).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

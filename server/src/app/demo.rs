@@ -1,14 +1,11 @@
 //! The sandbox's own merchant: made at the first start, so that somebody who has just started the
 //! program can call it. Its credentials are kept in a private file and printed at every start.
 
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
 
 use crate::config::Config;
+use crate::private_file;
 use crate::store::merchants;
 use crate::usecase::manage_keys::{EndpointChange, ManageKeys};
 
@@ -53,7 +50,7 @@ pub async fn ensure(config: &Config, manage: &ManageKeys) -> anyhow::Result<Opti
             api_secret: created.secret,
             app_key: created.app_key,
         };
-        write(&path, &demo)?;
+        private_file::write(&path, serde_json::to_string_pretty(&demo)?.as_bytes())?;
         demo
     };
     let known = manage.key(&demo.api_key).await.is_ok();
@@ -63,15 +60,4 @@ pub async fn ensure(config: &Config, manage: &ManageKeys) -> anyhow::Result<Opti
         manage.set_endpoint(&demo.api_key, &change, ACTOR).await?;
     }
     Ok(known.then_some(demo))
-}
-
-fn write(path: &Path, demo: &Demo) -> anyhow::Result<()> {
-    let temporary = path.with_extension("new");
-    let _ = std::fs::remove_file(&temporary);
-    let mut file =
-        std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
-    file.write_all(serde_json::to_string_pretty(demo)?.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    Ok(())
 }

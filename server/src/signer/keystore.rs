@@ -3,9 +3,9 @@
 //! hold. Not here: what is derived from the seed (`derive`).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use bip39::Mnemonic;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::SignerError;
 use crate::env::Env;
+use crate::private_file;
 
 /// The keystore's file in its directory.
 const FILE: &str = "keystore.json";
@@ -127,7 +128,7 @@ impl Keystore {
             .map_err(keystore_error)?;
         let stored = Stored { header, sealed_words: hex::encode(sealed) };
         let text = serde_json::to_vec_pretty(&stored).map_err(keystore_error)?;
-        write_private(&directory.join(FILE), &text)?;
+        private_file::write(&directory.join(FILE), &text)?;
         Ok(Self { words, created: true, _lock: lock })
     }
 
@@ -166,7 +167,7 @@ pub fn passphrase(
     let path = directory.join(PASSPHRASE_FILE);
     if !path.exists() {
         prepare(directory)?;
-        write_private(&path, hex::encode(env.random::<32>()).as_bytes())?;
+        private_file::write(&path, hex::encode(env.random::<32>()).as_bytes())?;
     }
     let text = String::from_utf8(read_private(&path)?).map_err(keystore_error)?;
     Ok(Zeroizing::new(text.trim().to_owned()))
@@ -233,30 +234,11 @@ pub(super) fn prepare(directory: &Path) -> Result<(), SignerError> {
     Ok(())
 }
 
-/// Writes a file that only its owner can read, whole or not at all, and to the disk.
-fn write_private(path: &Path, content: &[u8]) -> Result<(), SignerError> {
-    let temporary: PathBuf = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
-}
-
 /// Reads a file that nobody but its owner may read.
 fn read_private(path: &Path) -> Result<Vec<u8>, SignerError> {
-    let file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let text = format!("{} is readable by others: chmod 600 it", path.display());
-        return Err(SignerError::Keystore(text));
-    }
+    private_file::check(path).map_err(keystore_error)?;
     let mut content = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut content)?;
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut content)?;
     Ok(content)
 }
 

@@ -9,6 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("env", &["domain"]),
     ("failpoint", &[]),
+    ("private_file", &[]),
     ("telemetry", &["env"]),
     ("secret_box", &["env"]),
     ("signals", &["domain"]),
@@ -40,7 +41,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 const ROOTS: [&str; 2] = ["app", "lib"];
 
 /// Every room but `domain` may name these.
-const LEAVES: [&str; 5] = ["env", "failpoint", "secret_box", "signals", "telemetry"];
+const LEAVES: [&str; 6] =
+    ["env", "failpoint", "private_file", "secret_box", "signals", "telemetry"];
 
 /// What `main.rs` may name of the library.
 const OF_MAIN: [&str; 6] = ["app", "cli", "config", "env", "failpoint", "telemetry"];
