@@ -97,6 +97,7 @@ fn create_invoice(core: &Core, config: &Config) -> CreateInvoice {
         leases: Arc::new(AddressLeases::new(
             db.clone(),
             env.clone(),
+            core.signals.clone(),
             key,
             environment,
             block,

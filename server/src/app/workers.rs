@@ -1,6 +1,7 @@
 //! Starts the workers: one scanner and one applier per network, one dispatcher, deliverer and pool
 //! keeper, and the miners of simulated chains.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +33,12 @@ pub async fn spawn(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut scanners = BTreeMap::new();
     for network in core.terms.keys() {
-        spawn_network(core, config, *network, tasks, stop);
+        let wake = spawn_network(core, config, *network, tasks, stop);
+        scanners.extend(wake.map(|wake| (*network, wake)));
     }
-    spawn_pool(core, config, tasks, stop).await?;
+    spawn_pool(core, config, scanners, tasks, stop).await?;
     spawn_telling(core, config, tasks, stop);
     if config.is_sandbox() {
         spawn_clock(core, tasks, stop);
@@ -43,19 +46,21 @@ pub async fn spawn(
     Ok(())
 }
 
-/// The scanner, the applier and, of a simulated chain, the miner of one network.
+/// The scanner, the applier and, of a simulated chain, the miner of one network. Returns what wakes
+/// the scanner.
 fn spawn_network(
     core: &Core,
     config: &Config,
     network: Network,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) {
-    let Some(reader) = core.chains.readers.get(&network) else { return };
-    let Some(settings) = config.enabled().get(&network).copied() else { return };
+) -> Option<Arc<Notify>> {
+    let reader = core.chains.readers.get(&network)?;
+    let settings = config.enabled().get(&network).copied()?;
     let poll = Duration::from_millis(settings.poll_milliseconds);
     let simulated = core.chains.simulated.get(&network);
-    let wake = simulated.map_or_else(Default::default, |chain| chain.changed());
+    let scan = simulated.map_or_else(Default::default, |chain| chain.changed());
+    let wake = Arc::clone(&scan);
     let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
     let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone(), core.instance);
     let scanner = Arc::new(Mutex::new(scanner));
@@ -79,11 +84,13 @@ fn spawn_network(
         let interval = Duration::from_secs(settings.block_seconds);
         tasks.spawn(chain.clone().run_miner(interval, stop.clone()));
     }
+    Some(scan)
 }
 
 async fn spawn_pool(
     core: &Core,
     config: &Config,
+    scanners: BTreeMap<Network, Arc<Notify>>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -104,7 +111,7 @@ async fn spawn_pool(
             tracing::warn!(%network, count, "database is older than its wallet: quarantined");
         }
     }
-    let keeper = PoolKeeper::new(fill, core.terms.keys().copied().collect(), core.instance);
+    let keeper = PoolKeeper::new(fill, scanners, core.instance);
     let (env, stop, wake) = (core.env.clone(), stop.clone(), core.signals.pool.clone());
     tasks.spawn(async move {
         reconcile("pool", &env, TICK, &wake, &stop, || keeper.tick()).await;

@@ -1,8 +1,9 @@
 //! The addresses that this process may hand out: leased from the pool in blocks, checked against the
-//! signer's signature before the first is used. Not here: filling the pool (`fill_pool`).
+//! signer's signature before the first is used. One caller leases for all that wait, and waits a
+//! moment for a pool that is just being filled. Not here: filling the pool (`fill_pool`).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
@@ -12,6 +13,7 @@ use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::time::Micros;
 use crate::env::Env;
+use crate::signals::Signals;
 use crate::store::Db;
 use crate::store::addresses::{self, LeasedAddress};
 
@@ -19,11 +21,16 @@ use crate::store::addresses::{self, LeasedAddress};
 const LEASE_SECONDS: i64 = 600;
 /// How long this process uses it: well before another may take it over.
 const LEASE_USED_SECONDS: u64 = 300;
+/// How long a caller waits for an empty pool to be filled and watched.
+const POOL_WAIT_MILLISECONDS_MAX: u64 = 3_000;
+/// How often the pool is looked at meanwhile.
+const POOL_LOOK: Duration = Duration::from_millis(25);
 
 /// This process's addresses.
 pub struct AddressLeases {
     db: Db,
     env: Env,
+    signals: Signals,
     holder: Uuid,
     verifying_key: VerifyingKey,
     environment: String,
@@ -35,6 +42,8 @@ pub struct AddressLeases {
 struct Ready {
     addresses: VecDeque<LeasedAddress>,
     usable_until: Micros,
+    /// Held by the one caller that leases: many at once would take the whole pool for one process.
+    leasing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl AddressLeases {
@@ -42,13 +51,15 @@ impl AddressLeases {
     pub fn new(
         db: Db,
         env: Env,
+        signals: Signals,
         verifying_key: VerifyingKey,
         environment: &str,
         block: u32,
         holder: Uuid,
     ) -> Self {
         let environment = environment.to_owned();
-        Self { db, env, holder, verifying_key, environment, block, ready: Mutex::default() }
+        let ready = Mutex::default();
+        Self { db, env, signals, holder, verifying_key, environment, block, ready }
     }
 
     /// Who holds the leases.
@@ -56,19 +67,35 @@ impl AddressLeases {
         self.holder
     }
 
-    /// Takes an address that was never handed out; `ADDRESS_POOL_EMPTY` when there is none.
+    /// Takes an address that was never handed out; `ADDRESS_POOL_EMPTY` when there is none, also
+    /// after a moment in which the pool could have been filled.
     pub async fn take(&self, network: Network) -> Result<LeasedAddress, Failure> {
         if let Some(address) = self.pop(network) {
             return Ok(address);
         }
-        self.refill(network).await?;
-        self.pop(network).ok_or_else(|| {
-            Failure::new(
-                Class::Unavailable,
-                Reason::AddressPoolEmpty,
-                format!("no {network} address is ready, try again in a moment"),
-            )
-        })
+        let wait = Duration::from_millis(POOL_WAIT_MILLISECONDS_MAX);
+        let deadline = self.env.system_now().plus(wait);
+        let leasing = Arc::clone(&self.lock().entry(network).or_default().leasing);
+        let _one_at_a_time = leasing.lock().await;
+        loop {
+            // Whoever leased before may have left some.
+            if let Some(address) = self.pop(network) {
+                return Ok(address);
+            }
+            self.refill(network).await?;
+            self.signals.pool.notify_one();
+            if let Some(address) = self.pop(network) {
+                return Ok(address);
+            }
+            if self.env.system_now() >= deadline {
+                return Err(Failure::new(
+                    Class::Unavailable,
+                    Reason::AddressPoolEmpty,
+                    format!("no {network} address is ready, try again in a moment"),
+                ));
+            }
+            self.env.sleep(POOL_LOOK).await;
+        }
     }
 
     /// Puts an address back that was not handed out after all.

@@ -1,6 +1,10 @@
-//! Keeps the address pools of the enabled networks full.
+//! Keeps the address pools of the enabled networks full, and tells each network's scanner of new
+//! addresses, so that they are watched, and can be handed out, at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use super::{LEASE_SECONDS, Step};
 use crate::domain::asset::Network;
@@ -10,14 +14,19 @@ use crate::usecase::fill_pool::FillPool;
 /// The pool keeper.
 pub struct PoolKeeper {
     fill: Arc<FillPool>,
-    networks: Vec<Network>,
+    /// Wakes each network's scanner.
+    scanners: BTreeMap<Network, Arc<Notify>>,
     holder: uuid::Uuid,
 }
 
 impl PoolKeeper {
     /// A keeper of these networks' pools.
-    pub fn new(fill: Arc<FillPool>, networks: Vec<Network>, holder: uuid::Uuid) -> Self {
-        Self { fill, networks, holder }
+    pub fn new(
+        fill: Arc<FillPool>,
+        scanners: BTreeMap<Network, Arc<Notify>>,
+        holder: uuid::Uuid,
+    ) -> Self {
+        Self { fill, scanners, holder }
     }
 
     /// Fills each pool that is low.
@@ -26,8 +35,11 @@ impl PoolKeeper {
             return Ok(Step::Idle);
         }
         let mut filled = false;
-        for network in &self.networks {
-            filled |= self.fill.run(*network).await?;
+        for (network, scanner) in &self.scanners {
+            if self.fill.run(*network).await? {
+                scanner.notify_one();
+                filled = true;
+            }
         }
         Ok(if filled { Step::More } else { Step::Idle })
     }

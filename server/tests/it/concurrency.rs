@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::conformance::world::{World, asked, share};
+use crate::support::rest::Rest;
+use crate::support::server::TestServer;
 
 /// Writers at once.
 const WRITERS: usize = 16;
@@ -105,6 +107,33 @@ async fn allocating_at_full_speed_while_blocks_arrive_loses_no_payment() {
     }
     world.wait_available(paid.iter().map(asked).sum()).await;
     world.finish().await;
+}
+
+/// A process that finds its own addresses used up takes one block of new ones, not one for each
+/// caller, and its callers wait the moment that filling a small pool takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_callers_does_not_exhaust_a_small_pool() {
+    let settings = "[pool]\naddresses_low = 4\naddresses_batch = 8\naddresses_leased = 8";
+    let server = TestServer::with(crate::ENGINE, settings).await;
+    let mut callers = JoinSet::new();
+    for _ in 0..24 {
+        let rest = Rest::of(&server);
+        callers.spawn(async move {
+            let mut refused = Vec::new();
+            for _ in 0..4 {
+                let got =
+                    rest.post("/api/v1/invoices", r#"{"network":"ltc","amount_usd":5}"#).await;
+                refused.extend((got.status != 200).then_some(got.body));
+            }
+            refused
+        });
+    }
+    let mut refused = Vec::new();
+    while let Some(answers) = callers.join_next().await {
+        refused.extend(answers.unwrap());
+    }
+    assert!(refused.is_empty(), "{} of 96 refused: {}", refused.len(), refused[0]);
+    server.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
