@@ -207,7 +207,3 @@ fn source(agreed: &Agreed) -> String {
     let names: Vec<&str> = agreed.exchanges.iter().map(|exchange| exchange.as_str()).collect();
     format!("median({})", names.join(","))
 }
-
-#[cfg(test)]
-#[path = "market_tests.rs"]
-mod tests;
