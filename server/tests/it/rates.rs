@@ -84,10 +84,9 @@ impl Shop {
 /// The token behind the first key of this name, as it is written: money is compared as text.
 fn token<'a>(body: &'a str, key: &str) -> &'a str {
     let (_, rest) = body.split_once(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{body}"));
-    let end = if rest.starts_with('"') {
-        rest[1..].find('"').map(|end| end + 2)
-    } else {
-        rest.find([',', '}'])
+    let end = match rest.strip_prefix('"') {
+        Some(text) => text.find('"').map(|end| end + 2),
+        None => rest.find([',', '}']),
     };
     &rest[..end.unwrap()]
 }
