@@ -129,12 +129,9 @@ impl CreateInvoice {
     pub async fn prepare(&self, caller: &Caller, request: &Request) -> Result<Prepared, Failure> {
         let parsed = self.parse(request)?;
         let asset = parsed.network.asset();
-        let rate = self.rates.rate(asset).await.ok_or_else(|| {
-            Failure::new(
-                Class::Unavailable,
-                Reason::RateUnavailable,
-                format!("there is no fresh rate of {asset}"),
-            )
+        let rate = self.rates.rate(asset).map_err(|missing| {
+            let text = format!("{missing}; try again later or ask for USDT");
+            Failure::new(Class::Unavailable, Reason::RateUnavailable, text)
         })?;
         let amount_units = price::coins_for(parsed.network, parsed.cents, &rate.usd)
             .map_err(|error| amount_failure(error, parsed.network))?;

@@ -6,6 +6,7 @@ mod concurrency;
 mod damage;
 mod golden;
 mod grpc;
+mod rates;
 mod recipes;
 mod webhooks;
 
