@@ -12,4 +12,5 @@ pub mod invoice;
 pub mod ledger;
 pub mod metadata;
 pub mod price;
+pub mod scenario;
 pub mod time;
