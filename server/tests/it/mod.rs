@@ -7,6 +7,8 @@ mod damage;
 mod golden;
 mod grpc;
 mod recipes;
+mod sandbox;
+mod scenarios;
 mod webhooks;
 
 mod networks {
