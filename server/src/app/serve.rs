@@ -25,6 +25,7 @@ use crate::transport::listener::{self, ListenerLimits};
 use crate::transport::server::{self, PublicServices};
 use crate::usecase::address_leases::AddressLeases;
 use crate::usecase::create_invoice::CreateInvoice;
+use crate::usecase::play_scenario::PlayScenario;
 
 /// Starts serving; the reporter says NOT_SERVING until it is told otherwise.
 pub async fn spawn(
@@ -84,6 +85,7 @@ fn services(
             db,
             env,
             chains: core.chains.controls.clone(),
+            play: PlayScenario { db: core.db.clone(), books: core.chains.scenario_books() },
         }),
     }
 }
@@ -107,6 +109,7 @@ fn create_invoice(core: &Core, config: &Config, rates: Arc<dyn RateSource>) -> C
         networks: core.terms.clone(),
         lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),
         inclusion_window: Duration::from_secs(config.invoice.inclusion_hours * 3_600),
+        scenarios: config.is_sandbox().then(|| core.chains.scenario_books()),
         db,
         env,
     }

@@ -13,4 +13,5 @@ pub mod ledger;
 pub mod metadata;
 pub mod price;
 pub mod quotes;
+pub mod scenario;
 pub mod time;

@@ -9,6 +9,7 @@ pub mod create_invoice;
 pub mod fill_pool;
 pub mod list_invoices;
 pub mod manage_keys;
+pub mod play_scenario;
 
 use uuid::Uuid;
 

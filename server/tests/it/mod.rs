@@ -8,6 +8,8 @@ mod golden;
 mod grpc;
 mod rates;
 mod recipes;
+mod sandbox;
+mod scenarios;
 mod webhooks;
 
 mod networks {
