@@ -18,6 +18,7 @@ use crate::transport::access::AccessRules;
 use crate::transport::auth::Authenticator;
 use crate::transport::grpc::admin::AdminApi;
 use crate::transport::grpc::balances::BalanceApi;
+use crate::transport::grpc::checkout::CheckoutApi;
 use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
 use crate::transport::grpc::networks::NetworkApi;
@@ -79,6 +80,14 @@ fn services(
             env: env.clone(),
             signals: core.signals.clone(),
             stop: stop.clone(),
+        },
+        checkout: CheckoutApi {
+            db: db.clone(),
+            env: env.clone(),
+            signals: core.signals.clone(),
+            stop: stop.clone(),
+            chains: config.enabled().into_iter().map(|(n, settings)| (n, settings.chain)).collect(),
+            is_sandbox: config.is_sandbox(),
         },
         sandbox: config.is_sandbox().then(|| SandboxApi {
             db,

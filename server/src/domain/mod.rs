@@ -11,5 +11,6 @@ pub mod failure;
 pub mod invoice;
 pub mod ledger;
 pub mod metadata;
+pub mod payment_request;
 pub mod price;
 pub mod time;
