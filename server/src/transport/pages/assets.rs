@@ -48,12 +48,7 @@ pub fn named(name: &str) -> Option<&'static Asset> {
 }
 
 impl Asset {
-    fn new(
-        stem: &str,
-        extension: &str,
-        content_type: &'static str,
-        content: &'static str,
-    ) -> Self {
+    fn new(stem: &str, extension: &str, content_type: &'static str, content: &'static str) -> Self {
         let hash = hex::encode(&Sha256::digest(content.as_bytes())[..HASH_BYTES]);
         let name = format!("{stem}-{hash}.{extension}");
         Self { name, etag: format!("\"{hash}\""), content_type, content }
@@ -66,7 +61,8 @@ impl Asset {
 
     /// The file, or that the caller has it.
     pub fn answer(&self, asked: &HeaderMap) -> Response {
-        let known = asked.get(IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == self.etag.as_bytes());
+        let known =
+            asked.get(IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == self.etag.as_bytes());
         let mut response = if known {
             StatusCode::NOT_MODIFIED.into_response()
         } else {

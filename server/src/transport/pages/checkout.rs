@@ -28,10 +28,10 @@ pub fn page(checkout: &Checkout, playable: bool) -> Markup {
                 div data-part="state" class="state" role="status" { (state_part(&state)) }
                 div data-part="progress" { (progress(checkout)) }
                 div data-part="amount" { (amount(checkout)) }
-                div data-part="clock" { (clock(checkout)) }
+                div data-part="address" class="pay" { (address(checkout)) }
                 div data-part="facts" { (facts(checkout)) }
             }
-            div data-part="pay" class="pay" { (pay(checkout)) }
+            div data-part="code" class="code" { (code(checkout)) }
             p class="offline" data-offline hidden { (texts::OFFLINE) }
             noscript { p class="note" { (texts::NO_SCRIPT) } }
             @if playable { (sandbox()) }
@@ -44,11 +44,8 @@ pub fn page(checkout: &Checkout, playable: bool) -> Markup {
 
 /// A page that shows no invoice.
 pub fn notice(notice: &Notice) -> Markup {
-    let state = State {
-        tone: Tone::Closed,
-        title: notice.title.to_owned(),
-        text: notice.text.to_owned(),
-    };
+    let state =
+        State { tone: Tone::Closed, title: notice.title.to_owned(), text: notice.text.to_owned() };
     document(notice.title, &html! { main class="card alone" { (state_part(&state)) } })
 }
 
@@ -84,15 +81,22 @@ fn state_part(state: &State) -> Markup {
 /// The tone's sign, for those who see no colours.
 fn icon(tone: Tone) -> Markup {
     let path = match tone {
-        Tone::Waiting => "M12 7v5l3.5 2",
+        Tone::Waiting => "M12 4.5a7.5 7.5 0 1 0 .01 0M12 8.5v4l2.6 1.5",
         Tone::Progress => "M12 17V7m-4.5 4.5L12 7l4.5 4.5",
         Tone::Done => "M7 12.5l3.5 3.5L17 8.5",
-        Tone::Attention => "M12 6.5v6.5m0 4v.1",
+        Tone::Attention => "M12 6v7m0 4.5v.1",
         Tone::Closed => "M8.5 8.5l7 7m0-7l-7 7",
     };
+    drawn(path)
+}
+
+/// Beside the network's warning.
+const WARNING_SIGN: &str = "M12 3.5a8.5 8.5 0 1 0 .01 0M12 7.5v5.5m0 3.2v.1";
+
+fn drawn(path: &str) -> Markup {
     html! {
         svg viewBox="0 0 24 24" aria-hidden="true" fill="none" stroke="currentColor"
-            stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round" {
+            stroke-width="2" stroke-linecap="round" stroke-linejoin="round" {
             path d=(path) {}
         }
     }
@@ -127,24 +131,24 @@ fn amount(checkout: &Checkout) -> Markup {
                 span class="label" { (label) }
                 strong { (coins) " " span class="coin" { (checkout.coin) } }
                 span class="fiat" {
-                    @if part { "of " (checkout.amount_crypto) " " (checkout.coin) " · " }
+                    @if coins != &checkout.amount_crypto { "of " (checkout.amount_crypto) " " (checkout.coin) " · " }
                     "$" (checkout.amount_usd) " · " (checkout.network_label)
                 }
             }
             @if is_payable(checkout) { (copy("amount", coins)) }
+            @if is_payable(checkout) { (clock(checkout)) }
         }
     }
 }
 
+/// What is left of the time to pay, by the server's own clock.
 fn clock(checkout: &Checkout) -> Markup {
     let seconds_of = |at: &Option<prost_types::Timestamp>| at.as_ref().map_or(0, |at| at.seconds);
     let left = (seconds_of(&checkout.expires_at) - seconds_of(&checkout.now)).max(0);
     html! {
-        @if is_payable(checkout) {
-            p class="clock" {
-                span { "Time left to pay" }
-                span class="left" role="timer" data-left=(left) { (minutes(left)) }
-            }
+        p class="clock" {
+            span { "Time left to pay" }
+            span class="left" role="timer" data-left=(left) { (minutes(left)) }
         }
     }
 }
@@ -159,12 +163,14 @@ fn minutes(left: i64) -> String {
     }
 }
 
+/// What arrived.
 fn facts(checkout: &Checkout) -> Markup {
-    let received = checkout.paid_amount != "0";
+    let exact = checkout.paid_amount == checkout.amount_crypto;
+    let other = checkout.paid_amount != "0" && !exact;
     html! {
-        @if received || checkout.txid.is_some() {
+        @if other || checkout.txid.is_some() {
             dl class="facts" {
-                @if received {
+                @if other {
                     div { dt { "Received" } dd { (checkout.paid_amount) " " (checkout.coin) } }
                 }
                 @if let Some(txid) = &checkout.txid {
@@ -179,33 +185,43 @@ fn facts(checkout: &Checkout) -> Markup {
 }
 
 /// Where to pay, while it can be paid.
-fn pay(checkout: &Checkout) -> Markup {
+fn address(checkout: &Checkout) -> Markup {
+    if !is_payable(checkout) {
+        return html! {};
+    }
+    html! {
+        div class="address" {
+            span class="label" { (checkout.network_label) " address" }
+            code { (checkout.address) }
+            (copy("address", &checkout.address))
+        }
+        p class="warning" { (drawn(WARNING_SIGN)) span { (checkout.network_warning) } }
+        @if let Some(uri) = &checkout.payment_uri {
+            a class="button primary" href=(uri) { (texts::OPEN_WALLET) }
+        }
+    }
+}
+
+/// The same for a wallet on another device.
+fn code(checkout: &Checkout) -> Markup {
     if !is_payable(checkout) {
         return html! {};
     }
     let address = &checkout.address;
-    let asked = checkout.payment_uri.as_ref().unwrap_or(address);
-    let code = if checkout.payment_uri.is_some() {
-        format!("QR code: pay {} {} to {address}", checkout.missing_amount, checkout.coin)
-    } else {
-        format!("QR code: the address {address}")
+    let plain = || qr::svg(address, &format!("QR code: the address {address}"));
+    let Some(uri) = &checkout.payment_uri else {
+        return html! {
+            @if let Some(svg) = plain() { (svg) }
+            p class="hint" { (texts::SCAN_ADDRESS) }
+        };
     };
+    let label = format!("QR code: pay {} {} to {address}", checkout.missing_amount, checkout.coin);
     html! {
-        @if let Some(svg) = qr::svg(asked, &code) { (svg) }
-        p class="warning" { (icon(Tone::Attention)) span { (checkout.network_warning) } }
-        div class="address" {
-            span class="label" { "Address" }
-            code { (address) }
-            (copy("address", address))
-        }
-        @if let Some(uri) = &checkout.payment_uri {
-            a class="button primary" href=(uri) { (texts::OPEN_WALLET) }
-            details {
-                summary { (texts::ADDRESS_ONLY) }
-                @if let Some(svg) = qr::svg(address, &format!("QR code: the address {address}")) {
-                    (svg)
-                }
-            }
+        @if let Some(svg) = qr::svg(uri, &label) { (svg) }
+        p class="hint" { (texts::SCAN_REQUEST) }
+        details {
+            summary { (texts::ADDRESS_ONLY) }
+            @if let Some(svg) = plain() { (svg) }
         }
     }
 }
@@ -236,3 +252,7 @@ fn sandbox() -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "checkout_tests.rs"]
+mod tests;

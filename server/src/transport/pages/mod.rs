@@ -56,10 +56,7 @@ impl Pages {
 
 /// The routes of the pages.
 pub fn router(pages: Pages) -> Router {
-    Router::new()
-        .route("/pay/{id}", get(pay))
-        .route("/assets/{name}", get(asset))
-        .with_state(pages)
+    Router::new().route("/pay/{id}", get(pay)).route("/assets/{name}", get(asset)).with_state(pages)
 }
 
 async fn pay(State(Pages(shared)): State<Pages>, Path(id): Path<String>) -> Response {

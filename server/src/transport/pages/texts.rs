@@ -25,8 +25,12 @@ pub const OPEN_WALLET: &str = "Open in wallet";
 pub const COPY: &str = "Copy";
 /// After it was copied.
 pub const COPIED: &str = "Copied";
+/// Below a code that asks for the amount.
+pub const SCAN_REQUEST: &str = "Scan with your wallet: address and amount are in the code.";
+/// Below a code that holds the address.
+pub const SCAN_ADDRESS: &str = "Scan with your wallet, then enter the amount.";
 /// Over the second code.
-pub const ADDRESS_ONLY: &str = "Wallet does not read the code? Show the address alone";
+pub const ADDRESS_ONLY: &str = "Your wallet can not read it?";
 
 /// A button of a test deployment: its words, the call, the call's body.
 pub const SANDBOX_BUTTONS: [(&str, &str, &str); 6] = [
