@@ -42,8 +42,11 @@ async fn pages_and_their_files_have_exactly_these_headers() {
     ];
     let page = payer.get(&format!("/pay/{}", invoice.id)).await;
     assert_eq!((page.status, headers(&page)), (200, strict.map(str::to_owned).to_vec()));
-    let missing = payer.get("/pay/nothing").await;
-    assert_eq!((missing.status, headers(&missing)), (404, strict.map(str::to_owned).to_vec()));
+    for nothing in ["nothing", "%FF", "%00"] {
+        let missing = payer.get(&format!("/pay/{nothing}")).await;
+        let got = (missing.status, headers(&missing));
+        assert_eq!(got, (404, strict.map(str::to_owned).to_vec()), "{nothing}");
+    }
 
     let mut files = attributes(&page.body, "src");
     files.extend(attributes(&page.body, "rel=\"stylesheet\" href"));

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cryptopayment_proto::checkout::v1;
 use cryptopayment_proto::checkout::v1::checkout_service_server::CheckoutService;
 use cryptopayment_proto::v1::Confirmations;
 use futures_util::Stream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use crate::domain::address::ChainKind;
 use crate::domain::amount::decimal;
 use crate::domain::asset::Network;
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::Status as InvoiceStatus;
 use crate::domain::time::Micros;
 use crate::domain::{payment_request, price};
@@ -31,7 +32,9 @@ use crate::transport::status::status;
 use crate::usecase::cancel_invoice::not_found;
 
 /// How often a watched invoice is read without a signal: confirmations grow without events.
-const WATCH_POLL: Duration = Duration::from_millis(500);
+const WATCH_POLL: Duration = Duration::from_secs(1);
+/// Streams open at once: whoever watches needs no key, and each costs a read a second.
+pub const WATCHERS_MAX: usize = 2_000;
 
 /// The service with what it needs.
 #[derive(Clone)]
@@ -48,6 +51,8 @@ pub struct CheckoutApi {
     pub chains: BTreeMap<Network, ChainKind>,
     /// Whether money is play money here.
     pub is_sandbox: bool,
+    /// A permit for each stream that may be open, [`WATCHERS_MAX`] of them.
+    pub watchers: Arc<Semaphore>,
 }
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchCheckoutResponse, Status>> + Send>>;
@@ -69,6 +74,8 @@ impl CheckoutService for CheckoutApi {
         request: Request<v1::WatchCheckoutRequest>,
     ) -> Result<Response<WatchStream>, Status> {
         let first = self.find(&request.get_ref().id).await.map_err(status)?;
+        let permit =
+            Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| status(crowded()))?;
         let watching = Watching {
             events: self.signals.events(),
             api: self.clone(),
@@ -76,6 +83,7 @@ impl CheckoutService for CheckoutApi {
             unread: Some(first),
             shown: None,
             ended: false,
+            _permit: permit,
         };
         Ok(Response::new(Box::pin(futures_util::stream::unfold(watching, Watching::next))))
     }
@@ -148,6 +156,11 @@ pub(super) async fn view(db: &Db, id: &str) -> Result<InvoiceView, Failure> {
     invoices::get_for_payer(db, id).await?.ok_or_else(not_found)
 }
 
+fn crowded() -> Failure {
+    let text = "too many watch at once: ask with GetCheckout, or try again";
+    Failure::new(Class::Unavailable, Reason::ServerUnavailable, text)
+}
+
 /// A stream under way.
 struct Watching {
     api: CheckoutApi,
@@ -158,6 +171,7 @@ struct Watching {
     /// What was sent last, without its time.
     shown: Option<v1::Checkout>,
     ended: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Watching {

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -59,7 +60,12 @@ pub fn router(pages: Pages) -> Router {
     Router::new().route("/pay/{id}", get(pay)).route("/assets/{name}", get(asset)).with_state(pages)
 }
 
-async fn pay(State(Pages(shared)): State<Pages>, Path(id): Path<String>) -> Response {
+async fn pay(
+    State(Pages(shared)): State<Pages>,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    // What is no text is no invoice's id either.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
     match shared.checkout.find(&id).await {
         Ok(checkout) => {
             let playable = shared.simulated.contains(checkout.network.as_str());
@@ -85,8 +91,8 @@ fn page(code: StatusCode, markup: Markup) -> Response {
     response
 }
 
-async fn asset(Path(name): Path<String>, asked: HeaderMap) -> Response {
-    let Some(asset) = assets::named(&name) else {
+async fn asset(name: Result<Path<String>, PathRejection>, asked: HeaderMap) -> Response {
+    let Some(asset) = name.ok().and_then(|Path(name)| assets::named(&name)) else {
         return page(StatusCode::NOT_FOUND, checkout::notice(&texts::NOT_FOUND));
     };
     let mut response = asset.answer(&asked);
