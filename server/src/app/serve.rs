@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cryptopayment_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
@@ -16,6 +17,7 @@ use crate::transport::access::AccessRules;
 use crate::transport::auth::Authenticator;
 use crate::transport::grpc::admin::AdminApi;
 use crate::transport::grpc::balances::BalanceApi;
+use crate::transport::grpc::checkout::{CheckoutApi, WATCHERS_MAX};
 use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
 use crate::transport::grpc::networks::NetworkApi;
@@ -80,6 +82,15 @@ fn services(
             env: env.clone(),
             signals: core.signals.clone(),
             stop: stop.clone(),
+        },
+        checkout: CheckoutApi {
+            db: db.clone(),
+            env: env.clone(),
+            signals: core.signals.clone(),
+            stop: stop.clone(),
+            chains: config.enabled().into_iter().map(|(n, settings)| (n, settings.chain)).collect(),
+            is_sandbox: config.is_sandbox(),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         },
         sandbox: config.is_sandbox().then(|| SandboxApi {
             db,

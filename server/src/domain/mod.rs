@@ -11,6 +11,7 @@ pub mod failure;
 pub mod invoice;
 pub mod ledger;
 pub mod metadata;
+pub mod payment_request;
 pub mod price;
 pub mod quotes;
 pub mod scenario;

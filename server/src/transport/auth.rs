@@ -83,9 +83,11 @@ impl Authenticator {
             return next.run(request).await;
         };
         let header = request.headers().get(AUTHORIZATION);
+        let exists = this.shared.is_sandbox || !access.is_sandbox_only();
         let authenticated = match access.audience {
-            Audience::Merchant => this.authenticate(header, access.scope).await,
-            Audience::Sandbox if this.shared.is_sandbox => {
+            // The invoice's id is all that a payer has; nobody calls.
+            Audience::Payer if exists => return next.run(request).await,
+            Audience::Merchant | Audience::Sandbox if exists => {
                 this.authenticate(header, access.scope).await
             }
             // What exists elsewhere does not exist here.
@@ -212,4 +214,50 @@ fn unknown_method() -> Failure {
 
 fn refuse(failure: Failure) -> Response {
     status(failure).into_http::<Body>().map(axum::body::Body::new)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    /// What the middleware answers to a call without a key: `reached`, or the gRPC status.
+    async fn answer(db: &Db, is_sandbox: bool, path: &str) -> String {
+        let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+        let auth = Authenticator::new(db.clone(), Env::system(), rules, is_sandbox);
+        let router = Router::new()
+            .fallback(|| async { [("grpc-status", "reached")] })
+            .layer(from_fn_with_state(auth, Authenticator::public));
+        let request = Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        response.headers()["grpc-status"].to_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn payers_need_no_key_and_a_live_deployment_has_no_buttons_for_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("ledger.sqlite").display());
+        let db = Db::open(&url, 1).await.unwrap();
+        let unauthenticated = (tonic::Code::Unauthenticated as i32).to_string();
+        let unimplemented = (tonic::Code::Unimplemented as i32).to_string();
+        for (path, sandbox, live) in [
+            ("checkout.v1.CheckoutService/GetCheckout", "reached", "reached"),
+            ("checkout.v1.CheckoutService/WatchCheckout", "reached", "reached"),
+            ("checkout.v1.SandboxCheckoutService/PayCheckout", "reached", &*unimplemented),
+            ("checkout.v1.SandboxCheckoutService/MineCheckout", "reached", &unimplemented),
+            ("checkout.v1.SandboxCheckoutService/ReorgCheckout", "reached", &unimplemented),
+            ("sandbox.v1.SandboxService/Mine", &unauthenticated, &unimplemented),
+            ("v1.InvoiceService/GetInvoice", &unauthenticated, &unauthenticated),
+            ("admin.v1.MerchantService/ListMerchants", &unimplemented, &unimplemented),
+        ] {
+            let path = format!("/cryptopayment.{path}");
+            assert_eq!(answer(&db, true, &path).await, sandbox, "{path} on a sandbox");
+            assert_eq!(answer(&db, false, &path).await, live, "{path} in live");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::amount::decimal;
 use crate::domain::deposit::{Deposit, DepositState};
 use crate::domain::failure::{Failure, Reason};
-use crate::domain::invoice::{Exception, Moment, Status, is_on_time, summarize};
+use crate::domain::invoice::{Exception, Moment, Status, Summary, is_on_time, summarize};
 use crate::domain::price;
 use crate::domain::time::Micros;
 use crate::store::events::Event;
@@ -34,13 +34,19 @@ pub fn id(text: &str, missing: fn() -> Failure) -> Result<Uuid, Failure> {
     Uuid::try_parse(text).map_err(|_| missing())
 }
 
+/// What an invoice's deposits add up to at `now`.
+pub fn summary(view: &InvoiceView, now: Micros) -> Summary {
+    let moment = Moment { now, watermark: now, head: view.head, finalized: None };
+    let invoice = &view.invoice;
+    summarize(&invoice.terms, invoice.standing.status, moment, &view.deposits)
+}
+
 /// The invoice as the contract shows it at `now`.
 pub fn invoice(view: &InvoiceView, now: Micros) -> v1::Invoice {
     let invoice = &view.invoice;
     let decimals = invoice.network.asset().decimals();
-    let moment = Moment { now, watermark: now, head: view.head, finalized: None };
     let standing = invoice.standing;
-    let summary = summarize(&invoice.terms, standing.status, moment, &view.deposits);
+    let summary = summary(view, now);
     let mut deposits: Vec<&Deposit> =
         view.deposits.iter().filter(|d| d.state != DepositState::Orphaned).collect();
     deposits.sort_by_key(|d| (d.first_seen_at, d.txid.clone(), d.ordinal.clone()));
@@ -92,7 +98,8 @@ fn payment_state(deposit: &Deposit) -> v1::PaymentState {
     }
 }
 
-fn status(status: Status) -> v1::InvoiceStatus {
+/// A status as the contract names it.
+pub fn status(status: Status) -> v1::InvoiceStatus {
     match status {
         Status::Pending => v1::InvoiceStatus::Pending,
         Status::Confirming => v1::InvoiceStatus::Confirming,
@@ -113,7 +120,8 @@ pub fn status_filter(number: i32) -> Result<Option<Status>, Failure> {
     }
 }
 
-fn exception(exception: Exception) -> v1::InvoiceException {
+/// An exception as the contract names it.
+pub fn exception(exception: Exception) -> v1::InvoiceException {
     match exception {
         Exception::None => v1::InvoiceException::None,
         Exception::Underpaid => v1::InvoiceException::Underpaid,

@@ -2,6 +2,8 @@
 //! their closing lines count the same tests.
 
 mod bad_input;
+mod checkout;
+mod checkout_page;
 mod concurrency;
 mod damage;
 mod golden;

@@ -59,6 +59,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cryptopayment_migrations", &["app", "store"]),
     ("cryptopayment_sdk", &[]),
     ("sqlx", &["store", "chain/sandbox"]),
+    // HTML is made in one place, by a template that escapes.
+    ("maud", &["transport/pages"]),
+    ("qrcode", &["transport/pages"]),
 ];
 
 /// A path in code, from the crate's root: `["store", "ledger", "post"]`.

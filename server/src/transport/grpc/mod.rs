@@ -3,10 +3,12 @@
 
 pub mod admin;
 pub mod balances;
+pub mod checkout;
 pub mod events;
 pub mod invoices;
 pub mod networks;
 pub mod sandbox;
+pub mod sandbox_checkout;
 pub mod webhooks;
 pub mod withdrawals;
 

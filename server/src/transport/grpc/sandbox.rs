@@ -11,7 +11,6 @@ use super::caller;
 use crate::chain::{BlockRef, ChainError, ForkFate, SandboxControl, ScenarioState};
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
-use crate::domain::invoice::{Moment, summarize};
 use crate::domain::price;
 use crate::domain::scenario::{Scenario, UnknownScenario};
 use crate::env::Env;
@@ -147,7 +146,7 @@ impl SandboxService for SandboxApi {
 }
 
 impl SandboxApi {
-    async fn pay(
+    pub(super) async fn pay(
         &self,
         chain: &Arc<dyn SandboxControl>,
         view: &InvoiceView,
@@ -193,16 +192,13 @@ impl SandboxApi {
     }
 
     fn missing(&self, view: &InvoiceView) -> Result<u128, Failure> {
-        let now = self.env.now();
-        let moment = Moment { now, watermark: now, head: view.head, finalized: None };
-        let terms = &view.invoice.terms;
-        let paid =
-            summarize(terms, view.invoice.standing.status, moment, &view.deposits).paid_units;
-        let missing = terms.amount_units.checked_sub(paid).filter(|units| *units > 0);
-        missing.ok_or_else(|| {
+        let paid = convert::summary(view, self.env.now()).paid_units;
+        let missing = view.invoice.terms.missing_units(paid);
+        if missing == 0 {
             let text = "the invoice is paid in full; give an amount to pay more";
-            Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text)
-        })
+            return Err(Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text));
+        }
+        Ok(missing)
     }
 
     fn chain_named(&self, name: &str) -> Result<&Arc<dyn SandboxControl>, Status> {
@@ -213,7 +209,7 @@ impl SandboxApi {
         self.chain(network)
     }
 
-    fn chain(&self, network: Network) -> Result<&Arc<dyn SandboxControl>, Status> {
+    pub(super) fn chain(&self, network: Network) -> Result<&Arc<dyn SandboxControl>, Status> {
         self.chains.get(&network).ok_or_else(|| {
             let hint = format!("{network} is no simulated chain here");
             status(Failure::field("network", Reason::UnknownNetwork, hint))
@@ -241,7 +237,7 @@ fn scenario(asked: i32) -> Result<Scenario, Failure> {
     })
 }
 
-fn fork_fate(fate: v1::Fate) -> ForkFate {
+pub(super) fn fork_fate(fate: v1::Fate) -> ForkFate {
     match fate {
         v1::Fate::Unspecified | v1::Fate::Keep => ForkFate::Keep,
         v1::Fate::Unconfirm => ForkFate::Unconfirm,
@@ -249,14 +245,14 @@ fn fork_fate(fate: v1::Fate) -> ForkFate {
     }
 }
 
-fn height(block: &BlockRef) -> u32 {
+pub(super) fn height(block: &BlockRef) -> u32 {
     u32::try_from(block.height).unwrap_or(u32::MAX)
 }
 
-fn out_of_range(field: &str, most: u32) -> Failure {
+pub(super) fn out_of_range(field: &str, most: u32) -> Failure {
     Failure::field(field, Reason::InvalidField, format!("must be from 1 to {most}"))
 }
 
-fn refused(error: ChainError) -> Status {
+pub(super) fn refused(error: ChainError) -> Status {
     status(chain_failure(error))
 }
