@@ -118,8 +118,7 @@ pub(crate) struct Answer {
 impl Call {
     /// The request to one method.
     pub(crate) fn to(&self, path: &PathAndQuery) -> Request<tonic::body::Body> {
-        let mut call =
-            Request::new(tonic::body::Body::new(Full::new(self.frame.clone())));
+        let mut call = Request::new(tonic::body::Body::new(Full::new(self.frame.clone())));
         *call.method_mut() = Method::POST;
         *call.version_mut() = http::Version::HTTP_2;
         *call.uri_mut() = http::Uri::from(path.clone());

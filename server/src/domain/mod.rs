@@ -11,5 +11,7 @@ pub mod failure;
 pub mod invoice;
 pub mod ledger;
 pub mod metadata;
+pub mod policy;
 pub mod price;
 pub mod time;
+pub mod timeline;
