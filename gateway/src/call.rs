@@ -31,6 +31,7 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// Upstream bytes besides the message itself: its prefix.
 const PREFIX_BYTES: usize = 5;
 
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Towards the upstream: `basic` or `full` as the caller chose, else `default`. Back: `full` if the
 /// upstream wants the full view for a caller who did not choose.
@@ -355,7 +356,7 @@ impl Compiled {
             // At most eight digits, by gRPC's grammar: 27 hours in milliseconds.
             let millis = timeout.as_millis().min(99_999_999);
             if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
-                metadata.insert(HeaderName::from_static("grpc-timeout"), value);
+                metadata.insert(GRPC_TIMEOUT, value);
             }
         }
         metadata
@@ -412,16 +413,17 @@ impl Compiled {
         Ok(Reply { headers: parts.headers, message })
     }
 
-    /// Calls a streaming method.
+    /// Calls a streaming method. How long it goes on is the business of who reads it.
     pub(crate) async fn stream<S>(
         &self,
-        call: Request<tonic::body::Body>,
+        mut call: Request<tonic::body::Body>,
         inner: S,
     ) -> Result<MessageStream, Failure>
     where
         S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>,
         S::Error: Into<BoxError>,
     {
+        call.headers_mut().remove(GRPC_TIMEOUT);
         let (parts, body) = self.open(call, inner).await?;
         Ok(MessageStream::new(parts.headers, body))
     }

@@ -6,7 +6,12 @@ mod concurrency;
 mod damage;
 mod golden;
 mod grpc;
+mod ledger;
+mod pages;
+mod policies;
 mod recipes;
+mod views;
+mod waits;
 mod webhooks;
 
 mod networks {
