@@ -6,6 +6,7 @@ use cryptopayment::chain::ForkFate;
 use cryptopayment::domain::asset::Network;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException, InvoiceStatus};
 use reqwest::Method;
+use serde_json::Value;
 
 use crate::conformance::world::World;
 use crate::support::rest::{Answer, Rest, answer};
@@ -19,6 +20,25 @@ async fn wait(rest: &Rest, path: &str, seconds: u32, known: Option<&str>) -> Ans
         None => request,
     })
     .await
+}
+
+/// Goes on from change to change, as a client does, until one holds. Each answer differs from the one
+/// before: the time of none was over.
+async fn wait_until(
+    rest: &Rest,
+    path: &str,
+    mut known: String,
+    holds: impl Fn(&Value) -> bool,
+) -> Answer {
+    loop {
+        let told = wait(rest, path, 60, Some(&known)).await;
+        assert_eq!(told.status, 200, "{}", told.body);
+        assert_ne!(tag(&told), known, "nothing changed: {}", told.body);
+        if holds(&told.json()["invoice"]) {
+            return told;
+        }
+        known = tag(&told);
+    }
 }
 
 fn tag(answer: &Answer) -> String {
@@ -41,23 +61,20 @@ async fn each_change_answers_and_a_new_confirmation_is_one() {
     let same = rest.request(Method::GET, &path).header("if-none-match", tag(&now));
     assert_eq!(answer(same).await.status, 200, "every success is 200");
 
-    let known = tag(&now);
-    let (told, txid) =
-        tokio::join!(wait(&rest, &path, 60, Some(&known)), world.pay(&invoice, 1, 1));
-    let shown = told.json()["invoice"].clone();
-    assert_eq!((told.status, &shown["status"]), (200, &"confirming".into()));
-    assert_eq!(shown["txid"], txid.as_str());
-    assert_ne!(tag(&told), known);
-
-    // Without an identity what counts is the body at arrival, so each block may come before or after.
+    let is = |status: &'static str| move |shown: &Value| shown["status"] == status;
+    let (told, txid) = tokio::join!(
+        wait_until(&rest, &path, tag(&now), is("confirming")),
+        world.pay(&invoice, 1, 1),
+    );
+    assert_eq!(told.json()["invoice"]["txid"], txid.as_str());
     let mut known = tag(&told);
     for n in 1..6 {
-        let (told, _) = tokio::join!(wait(&rest, &path, 60, Some(&known)), world.chain.mine(1));
-        assert_eq!(told.json()["invoice"]["confirmations"]["received"], n, "{}", told.body);
+        let deeper = |shown: &Value| shown["confirmations"]["received"] == n;
+        let (told, _) = tokio::join!(wait_until(&rest, &path, known, deeper), world.chain.mine(1));
         known = tag(&told);
     }
-    let (told, _) = tokio::join!(wait(&rest, &path, 60, Some(&known)), world.chain.mine(1));
-    assert_eq!(told.json()["invoice"]["status"], "confirmed");
+    let (told, _) =
+        tokio::join!(wait_until(&rest, &path, known, is("confirmed")), world.chain.mine(1));
     assert_eq!(tag(&told), tag(&rest.get(path.trim_end_matches('?')).await));
     world.wait_available(625_000_000 / 10).await;
     world.finish().await;
@@ -77,13 +94,11 @@ async fn a_final_invoice_holds_the_time_and_a_late_change_is_told_all_the_same()
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!((held.status, &held.json()["invoice"]["status"]), (200, &"confirmed".into()));
 
-    let known = tag(&held);
     let required = invoice.confirmations.unwrap().required;
-    let (told, ()) = tokio::join!(
-        wait(&rest, &path, 60, Some(&known)),
+    tokio::join!(
+        wait_until(&rest, &path, tag(&held), |shown| shown["status"] == "pending"),
         world.fork(required, &txid, ForkFate::DoubleSpend),
     );
-    assert_ne!(told.json()["invoice"]["status"], "confirmed", "{}", told.body);
     world.wait(&invoice, InvoiceStatus::Pending, InvoiceException::Reorged).await;
     world.finish().await;
 }
