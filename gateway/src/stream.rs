@@ -26,7 +26,7 @@ impl MessageStream {
     pub(crate) async fn message(&mut self, settings: &Settings) -> Result<Option<Bytes>, Failure> {
         loop {
             let taken = grpc::take_frame(&mut self.buffer, settings.response_bytes_max);
-            if let Some(message) = taken.map_err(|what| bad(what))? {
+            if let Some(message) = taken.map_err(bad)? {
                 return Ok(Some(message));
             }
             let Some(frame) = self.body.frame().await else {
