@@ -41,7 +41,7 @@ async fn while_open(
     tokio::time::timeout(DEADLINE, asked).await.unwrap()
 }
 
-fn none_match<'h>(tag: &'h str) -> [(&'static str, &'h str); 1] {
+fn none_match(tag: &str) -> [(&'static str, &str); 1] {
     [("if-none-match", tag)]
 }
 
