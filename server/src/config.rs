@@ -49,6 +49,7 @@ pub struct Config {
     pub invoice: Invoice,
     pub pool: Pool,
     pub webhook: Webhook,
+    pub retention: Retention,
     pub rates: Rates,
     pub signer: Signer,
     pub networks: BTreeMap<String, NetworkSettings>,
@@ -144,6 +145,14 @@ pub struct Pool {
 pub struct Webhook {
     pub concurrency_max: usize,
     pub timeout_seconds: u64,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Retention {
+    pub idempotency_days: u32,
 }
 
 /// `[signer]`.
@@ -253,7 +262,7 @@ impl Config {
     }
 
     fn check_numbers(&self, problems: &mut Vec<String>) {
-        let ranges: [(&str, u64, u64, u64); 11] = [
+        let ranges: [(&str, u64, u64, u64); 12] = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64, 1_024, 16 << 20),
             ("http.shutdown_seconds_max", self.http.shutdown_seconds_max, 1, 600),
             ("http.connections_max", self.http.connections_max as u64, 1, 1 << 20),
@@ -266,6 +275,7 @@ impl Config {
             ("webhook.concurrency_max", self.webhook.concurrency_max as u64, 1, 1_000),
             // Longer than this, and a claim would end while its delivery is still under way.
             ("webhook.timeout_seconds", self.webhook.timeout_seconds, 1, 20),
+            ("retention.idempotency_days", self.retention.idempotency_days.into(), 1, 3_650),
         ];
         for (key, value, least, most) in ranges {
             if value < least || value > most {

@@ -253,6 +253,20 @@ impl Client {
         Ok(answer.balances)
     }
 
+    /// Returns a page of ledger entries, newest first. Go on with `pagination.next_page_token`.
+    ///
+    /// # Errors
+    /// `INVALID_PAGE_TOKEN` for a token of another list.
+    pub async fn list_ledger_entries(
+        &self,
+        request: v1::ListLedgerEntriesRequest,
+    ) -> Result<v1::ListLedgerEntriesResponse, Error> {
+        self.safe(request, |channel, request| async move {
+            BalanceServiceClient::new(channel).list_ledger_entries(request).await
+        })
+        .await
+    }
+
     /// Returns the enabled networks.
     ///
     /// # Errors

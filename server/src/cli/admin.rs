@@ -15,7 +15,8 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    AdminArguments, AdminCommand, AppKeyCommand, KeysCommand, MerchantsCommand, WebhookCommand,
+    AdminArguments, AdminCommand, AppKeyCommand, KeyView, KeysCommand, Late, MerchantsCommand,
+    WebhookCommand,
 };
 
 /// Runs one command.
@@ -62,12 +63,35 @@ async fn merchants(channel: Channel, command: MerchantsCommand) -> Result<Vec<Va
             let request = v1::ApproveMerchantRequest { id };
             client.approve_merchant(request).await?.into_inner().merchant.into_iter().collect()
         }
+        MerchantsCommand::Set { id, late, shortfall_percent } => {
+            let late = late.map(|late| match late {
+                Late::Reject => v1::LatePolicy::Reject.into(),
+                Late::Honor => v1::LatePolicy::Honor.into(),
+            });
+            let request = v1::UpdateMerchantRequest {
+                id,
+                late_policy: late,
+                shortfall_basis_points: shortfall_percent,
+            };
+            client.update_merchant(request).await?.into_inner().merchant.into_iter().collect()
+        }
         MerchantsCommand::List => {
             client.list_merchants(v1::ListMerchantsRequest {}).await?.into_inner().merchants
         }
     };
-    let row = |m: &v1::Merchant| json!({ "id": m.id, "name": m.name, "approved": m.approved });
-    Ok(found.iter().map(row).collect())
+    Ok(found.iter().map(merchant_row).collect())
+}
+
+fn merchant_row(merchant: &v1::Merchant) -> Value {
+    let late = if merchant.late_policy() == v1::LatePolicy::Honor { "honor" } else { "reject" };
+    let points = merchant.shortfall_basis_points;
+    json!({
+        "id": merchant.id,
+        "name": merchant.name,
+        "approved": merchant.approved,
+        "late": late,
+        "shortfall_percent": format!("{}.{:02}", points / 100, points % 100),
+    })
 }
 
 async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Status> {
@@ -83,6 +107,15 @@ async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Stat
                 "api_secret": created.api_secret,
                 "app_key": created.app_key,
             })])
+        }
+        KeysCommand::Set { key, name, view } => {
+            let view = view.map(|view| match view {
+                KeyView::Basic => v1::RestView::Basic.into(),
+                KeyView::Full => v1::RestView::Full.into(),
+            });
+            let request = v1::UpdateApiKeyRequest { api_key: key, name, rest_view: view };
+            let key = client.update_api_key(request).await?.into_inner().key;
+            Ok(key.iter().map(key_row).collect())
         }
         KeysCommand::Revoke { key } => {
             let request = v1::RevokeApiKeyRequest { api_key: key };
@@ -115,6 +148,7 @@ fn key_row(key: &v1::ApiKey) -> Value {
         "api_key": key.api_key,
         "name": key.name,
         "revoked": key.revoked,
+        "view": if key.rest_view() == v1::RestView::Full { "full" } else { "basic" },
         "webhook_url": key.webhook_url,
         "webhook_events": key.webhook_events.join(","),
     })

@@ -43,6 +43,8 @@ pub struct ApiKey {
     pub approved_at: Option<i64>,
     /// Whether its merchant honours late payments.
     pub honors_late: bool,
+    /// How much its merchant allows to be missing, hundredths of a percent.
+    pub shortfall_basis_points: i64,
     /// Where its events are sent.
     pub webhook_url: Option<String>,
     /// The event types it gets, comma separated.
@@ -57,7 +59,7 @@ impl fmt::Debug for ApiKey {
 
 const SELECT: &str = "SELECT k.id, k.public_id, k.merchant_id, k.name, k.digest, k.mode, k.scopes,
         k.rest_view, k.app_key, k.expires_at, k.revoked_at, k.created_at, m.approved_at,
-        m.honors_late, p.url AS webhook_url, p.events AS webhook_events
+        m.honors_late, m.shortfall_basis_points, p.url AS webhook_url, p.events AS webhook_events
      FROM api_key k JOIN merchant m ON m.id = k.merchant_id
      LEFT JOIN endpoint p ON p.api_key_id = k.id";
 
@@ -102,6 +104,23 @@ pub async fn revoke(unit: &UnitOfWork, public_id: &str, at: Micros) -> Result<()
         unit.db(),
         "UPDATE api_key SET revoked_at = $2 WHERE public_id = $1 AND revoked_at IS NULL",
         vec![public_id.into(), at.0.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Changes a key's name and view; what is `None` stays.
+pub async fn update(
+    unit: &UnitOfWork,
+    public_id: &str,
+    name: Option<&str>,
+    rest_view: Option<&str>,
+) -> Result<()> {
+    execute(
+        unit.db(),
+        "UPDATE api_key SET name = COALESCE($2, name), rest_view = COALESCE($3, rest_view)
+         WHERE public_id = $1",
+        vec![public_id.into(), name.map(str::to_owned).into(), rest_view.map(str::to_owned).into()],
     )
     .await?;
     Ok(())

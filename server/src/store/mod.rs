@@ -15,7 +15,9 @@ pub mod invoices;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod ledger_entries;
 pub mod merchants;
+pub mod timeline;
 pub mod unit_of_work;
 
 use std::time::Duration;

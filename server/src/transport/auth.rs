@@ -24,6 +24,7 @@ use crate::store::Db;
 use crate::store::keys::{self, ApiKey};
 use crate::usecase::Caller;
 use crate::usecase::manage_keys::digest;
+use crate::usecase::update_settings::basis_points;
 
 /// How long another process may still use a key after it was revoked here.
 const CACHED_SECONDS: u64 = 4;
@@ -31,7 +32,7 @@ const CACHED_SECONDS: u64 = 4;
 const CACHED_KEYS_MAX: usize = 10_000;
 /// Bytes of an `authorization` value that are looked at.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
-/// Tells the gateway that this key's answers are full.
+/// From the gateway: which view its caller chose. To the gateway: that this key's answers are full.
 const VIEW_HEADER: &str = "x-gateway-view";
 
 /// Authenticates calls.
@@ -53,6 +54,10 @@ struct Remembered {
     until: Micros,
 }
 
+/// Whether the caller will see what only full answers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeesAll(pub bool);
+
 /// An authenticated call's key and who it stands for.
 struct Authenticated {
     caller: Caller,
@@ -71,7 +76,7 @@ impl Authenticator {
         self.lock().remove(public_id);
     }
 
-    /// Forgets every key: a merchant's approval changed.
+    /// Forgets every key: something about a merchant changed.
     pub fn forget_all(&self) {
         self.lock().clear();
     }
@@ -95,7 +100,15 @@ impl Authenticator {
         };
         match authenticated {
             Ok(Authenticated { caller, full_view }) => {
+                let chosen = request.headers().get(VIEW_HEADER).map(HeaderValue::as_bytes);
+                let sees_all = match chosen {
+                    // gRPC has no views.
+                    None | Some(b"full") => true,
+                    Some(b"basic") => false,
+                    Some(_) => full_view,
+                };
                 request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(SeesAll(sees_all));
                 let mut response = next.run(request).await;
                 if full_view {
                     let full = HeaderValue::from_static("full");
@@ -146,6 +159,7 @@ impl Authenticator {
             api_key_id: key.id,
             public_id: key.public_id.clone(),
             honors_late: key.honors_late,
+            shortfall_basis_points: basis_points(key.shortfall_basis_points)?,
         };
         Ok(Authenticated { caller, full_view: key.rest_view == "full" })
     }

@@ -7,12 +7,16 @@ use uuid::Uuid;
 
 use crate::domain::amount::decimal;
 use crate::domain::deposit::{Deposit, DepositState};
+use crate::domain::event::EventKind;
 use crate::domain::failure::{Failure, Reason};
 use crate::domain::invoice::{Exception, Moment, Status, Summary, is_on_time, summarize};
+use crate::domain::ledger::{AccountKind, TransferKind};
 use crate::domain::price;
 use crate::domain::time::Micros;
+use crate::domain::timeline::{self, Entry, Happened};
 use crate::store::events::Event;
 use crate::store::invoices::InvoiceView;
+use crate::store::ledger_entries;
 use crate::webhook;
 
 /// A moment as protobuf has it.
@@ -41,8 +45,9 @@ pub fn summary(view: &InvoiceView, now: Micros) -> Summary {
     summarize(&invoice.terms, invoice.standing.status, moment, &view.deposits)
 }
 
-/// The invoice as the contract shows it at `now`.
-pub fn invoice(view: &InvoiceView, now: Micros) -> v1::Invoice {
+/// The invoice as the contract shows it at `now`; its timeline, made with what events `told`, only for
+/// whoever sees it.
+pub fn invoice(view: &InvoiceView, now: Micros, told: &[Entry], sees_all: bool) -> v1::Invoice {
     let invoice = &view.invoice;
     let decimals = invoice.network.asset().decimals();
     let standing = invoice.standing;
@@ -86,6 +91,59 @@ pub fn invoice(view: &InvoiceView, now: Micros) -> v1::Invoice {
         rate_source: invoice.rate_source.clone(),
         rate_at: Some(timestamp(invoice.rate_at)),
         payments: payments.collect(),
+        timeline: if sees_all {
+            let lines = timeline::timeline(invoice.created_at, &view.deposits, told);
+            lines.into_iter().map(timeline_entry).collect()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+fn timeline_entry(entry: Entry) -> v1::InvoiceTimelineEntry {
+    use v1::InvoiceTimelineKind as Kind;
+    let kind = match entry.happened {
+        Happened::Created => Kind::Created,
+        Happened::PaymentSeen => Kind::PaymentSeen,
+        Happened::Told(EventKind::PartiallyPaid) => Kind::PartiallyPaid,
+        Happened::Told(EventKind::PaymentDetected) => Kind::Detected,
+        Happened::Told(EventKind::PaymentConfirmed) => Kind::Confirmed,
+        Happened::Told(EventKind::Expired) => Kind::Expired,
+        Happened::Told(EventKind::LatePayment) => Kind::LatePayment,
+        Happened::Told(EventKind::Canceled) => Kind::Canceled,
+        Happened::Told(EventKind::Reorged) => Kind::Reorged,
+        Happened::Told(EventKind::Reconfirmed) => Kind::Reconfirmed,
+    };
+    v1::InvoiceTimelineEntry { kind: kind.into(), at: Some(timestamp(entry.at)), txid: entry.txid }
+}
+
+/// A ledger entry as the contract shows it.
+pub fn ledger_entry(entry: &ledger_entries::Entry) -> v1::LedgerEntry {
+    let decimals = entry.account.asset.decimals();
+    let account = match entry.account.kind {
+        AccountKind::MerchantAvailable => v1::LedgerAccount::Available,
+        AccountKind::MerchantReceivable => v1::LedgerAccount::Receivable,
+        AccountKind::DepositCustody | AccountKind::Suspense => v1::LedgerAccount::Unspecified,
+    };
+    let kind = match entry.why {
+        TransferKind::Deposit => v1::LedgerEntryKind::Deposit,
+        TransferKind::DepositReversal => v1::LedgerEntryKind::DepositReversal,
+    };
+    let direction =
+        if entry.grows { v1::LedgerDirection::Increase } else { v1::LedgerDirection::Decrease };
+    v1::LedgerEntry {
+        id: format!("{}.{}", entry.transfer_id, entry.line),
+        coin: entry.account.asset.as_str().to_owned(),
+        account: account.into(),
+        kind: kind.into(),
+        direction: direction.into(),
+        amount: decimal(entry.units, decimals),
+        balance_after: decimal(entry.balance_after, decimals),
+        invoice_id: entry.invoice_id.map(|id| id.to_string()),
+        txid: entry.txid.clone(),
+        created_at: Some(timestamp(entry.at)),
+        amount_units: entry.units.to_string(),
+        balance_after_units: entry.balance_after.to_string(),
     }
 }
 

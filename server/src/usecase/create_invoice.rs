@@ -16,6 +16,7 @@ use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Exception, Standing, Status, Terms};
 use crate::domain::metadata;
+use crate::domain::policy::shortfall_units;
 use crate::domain::price::{self, PriceError};
 use crate::domain::scenario::{self, Scenario};
 use crate::env::Env;
@@ -266,7 +267,11 @@ impl CreateInvoice {
             amount_cents: parsed.cents,
             terms: Terms {
                 amount_units: *amount_units,
-                shortfall_units: network.shortfall_units,
+                shortfall_units: shortfall_units(
+                    *amount_units,
+                    network.shortfall_units,
+                    caller.shortfall_basis_points,
+                ),
                 expires_at: created_at.plus(self.lifetime(parsed)),
                 confirmations_required: network.confirmations,
                 requires_finality: network.requires_finality,

@@ -62,6 +62,7 @@ impl ManageKeys {
             name: checked_name(name, true)?,
             approved_at: None,
             honors_late: false,
+            shortfall_basis_points: 0,
             created_at: now.0,
         };
         let unit = self.db.begin("create_merchant").await?;
@@ -111,6 +112,7 @@ impl ManageKeys {
             created_at: now.0,
             approved_at: merchant.approved_at,
             honors_late: merchant.honors_late,
+            shortfall_basis_points: merchant.shortfall_basis_points,
             webhook_url: None,
             webhook_events: None,
         };
@@ -233,7 +235,7 @@ fn checked_events(events: &[String]) -> Result<String, Failure> {
     Ok(names.join(","))
 }
 
-fn checked_name(name: &str, required: bool) -> Result<String, Failure> {
+pub(super) fn checked_name(name: &str, required: bool) -> Result<String, Failure> {
     let name = name.trim();
     if required && name.is_empty() {
         return Err(Failure::field("name", Reason::FieldRequired, "is required"));
@@ -245,6 +247,6 @@ fn checked_name(name: &str, required: bool) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
-fn no_merchant() -> Failure {
+pub(super) fn no_merchant() -> Failure {
     Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant")
 }

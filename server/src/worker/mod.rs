@@ -6,6 +6,7 @@ pub mod apply;
 pub mod deliver;
 pub mod dispatch;
 pub mod pool;
+pub mod prune;
 pub mod scan;
 pub mod scenarios;
 pub mod watch_set;

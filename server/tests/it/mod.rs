@@ -8,10 +8,15 @@ mod concurrency;
 mod damage;
 mod golden;
 mod grpc;
+mod ledger;
+mod pages;
+mod policies;
 mod rates;
 mod recipes;
 mod sandbox;
 mod scenarios;
+mod views;
+mod waits;
 mod webhooks;
 
 mod networks {

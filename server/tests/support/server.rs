@@ -205,6 +205,27 @@ impl TestServer {
         (key, secret)
     }
 
+    /// Changes what the sandbox's merchant allows; its id is filled in.
+    pub async fn update_merchant(
+        &self,
+        change: admin::UpdateMerchantRequest,
+    ) -> Result<admin::Merchant, tonic::Status> {
+        let mut merchants = MerchantServiceClient::new(self.admin().await);
+        let all = merchants.list_merchants(admin::ListMerchantsRequest {}).await?.into_inner();
+        let own = all.merchants.into_iter().find(|merchant| merchant.name == "Sandbox merchant");
+        let request = admin::UpdateMerchantRequest { id: own.unwrap().id, ..change };
+        Ok(merchants.update_merchant(request).await?.into_inner().merchant.unwrap())
+    }
+
+    /// Changes a key's settings.
+    pub async fn update_key(
+        &self,
+        change: admin::UpdateApiKeyRequest,
+    ) -> Result<admin::ApiKey, tonic::Status> {
+        let mut keys = ApiKeyServiceClient::new(self.admin().await);
+        Ok(keys.update_api_key(change).await?.into_inner().key.unwrap())
+    }
+
     /// Revokes a key.
     pub async fn revoke(&self, key: &str) {
         let request = admin::RevokeApiKeyRequest { api_key: key.to_owned() };
