@@ -73,6 +73,7 @@ fn services(
             auth: auth.clone(),
             client: core.client.clone(),
             bodies: core.bodies.clone(),
+            signals: core.signals.clone(),
         },
         events: EventApi {
             db: db.clone(),

@@ -7,8 +7,13 @@ pub mod apply_deposits;
 pub mod cancel_invoice;
 pub mod create_invoice;
 pub mod fill_pool;
+pub mod list_deliveries;
 pub mod list_invoices;
 pub mod manage_keys;
+mod page_token;
+pub mod redeliver;
+mod request_id;
+pub mod webhook_secrets;
 
 use uuid::Uuid;
 

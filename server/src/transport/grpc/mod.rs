@@ -7,6 +7,7 @@ pub mod events;
 pub mod invoices;
 pub mod networks;
 pub mod sandbox;
+mod webhook_answers;
 pub mod webhooks;
 pub mod withdrawals;
 
