@@ -4,9 +4,12 @@
 mod bad_input;
 mod concurrency;
 mod damage;
+mod deliveries;
 mod golden;
 mod grpc;
 mod recipes;
+mod webhook_keys;
+mod webhook_verify;
 mod webhooks;
 
 mod networks {
