@@ -260,12 +260,19 @@ pub async fn get(db: &Db, merchant_id: Uuid, id: Uuid) -> Result<Option<Delivery
     row.map(DeliveryRow::read).transpose()
 }
 
-/// The newest `limit` attempts of a delivery, oldest first.
-pub async fn attempts(db: &Db, delivery_id: Uuid, limit: u32) -> Result<Vec<Attempt>> {
-    let sql = "SELECT n, redelivery, started_at, duration_ms, url, request_headers, request_body,
-                  status_code, error, response_headers, response, response_cut
-               FROM delivery_attempt WHERE delivery_id = $1 ORDER BY n DESC LIMIT $2";
-    let values = vec![delivery_id.into(), i64::from(limit).into()];
+/// The newest `limit` attempts of a delivery of a merchant, oldest first.
+pub async fn attempts(
+    db: &Db,
+    merchant_id: Uuid,
+    delivery_id: Uuid,
+    limit: u32,
+) -> Result<Vec<Attempt>> {
+    let sql = "SELECT a.n, a.redelivery, a.started_at, a.duration_ms, a.url, a.request_headers,
+                  a.request_body, a.status_code, a.error, a.response_headers, a.response,
+                  a.response_cut
+               FROM delivery d JOIN delivery_attempt a ON a.delivery_id = d.id
+               WHERE d.merchant_id = $1 AND d.id = $2 ORDER BY a.n DESC LIMIT $3";
+    let values = vec![merchant_id.into(), delivery_id.into(), i64::from(limit).into()];
     let rows: Vec<AttemptRow> = all(db.reader(), sql, values).await?;
     rows.into_iter().rev().map(AttemptRow::read).collect()
 }

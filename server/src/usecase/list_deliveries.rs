@@ -52,8 +52,10 @@ pub async fn run(
 
 /// Returns one delivery with its newest attempts.
 pub async fn get(db: &Db, caller: &Caller, id: Uuid) -> Result<(Delivery, Vec<Attempt>), Failure> {
-    let delivery = delivery_log::get(db, caller.merchant_id, id).await?.ok_or_else(not_found)?;
-    let attempts = delivery_log::attempts(db, id, ATTEMPTS_SHOWN_MAX).await?;
+    let merchant_id = caller.merchant_id;
+    // In this order: whoever sees an attempt also sees what it did to the delivery.
+    let attempts = delivery_log::attempts(db, merchant_id, id, ATTEMPTS_SHOWN_MAX).await?;
+    let delivery = delivery_log::get(db, merchant_id, id).await?.ok_or_else(not_found)?;
     Ok((delivery, attempts))
 }
 
@@ -78,9 +80,10 @@ pub async fn sent(
         return Ok(None);
     };
     let filter = DeliveryFilter { invoice_id: Some(invoice_id), kind: Some(kind), state: None };
-    let found = delivery_log::list(db, caller.merchant_id, &filter, None, 1).await?;
+    let merchant_id = caller.merchant_id;
+    let found = delivery_log::list(db, merchant_id, &filter, None, 1).await?;
     let Some(delivery) = found.into_iter().next() else { return Ok(None) };
-    let attempts = delivery_log::attempts(db, delivery.id, ATTEMPTS_SHOWN_MAX).await?;
+    let attempts = delivery_log::attempts(db, merchant_id, delivery.id, ATTEMPTS_SHOWN_MAX).await?;
     let bodies = attempts.into_iter().map(|attempt| attempt.request_body);
     let bodies = bodies.filter(|body| !body.is_empty()).collect();
     Ok(Some(Sent { delivery, bodies }))

@@ -131,10 +131,17 @@ async fn verification_over_rest_takes_text_and_refuses_what_it_can_not_read() {
         assert_eq!((refused.status, refused.code().as_str()), (400, code), "{}", refused.body);
         assert_eq!(refused.json()["error"]["details"][0]["field"], field);
     }
-    for odd in ["\u{0}", "{\"event\":\"\u{0}\",\"invoice_id\":\"\u{0}\"}", "[[[[", "é"] {
-        let body = serde_json::json!({ "body": odd, "signature": "\u{0}", "webhook_id": "" });
+    for odd in ["{\"event\":\"a\",\"invoice_id\":\"b\"}", "[[[[", "é", "\u{feff}{}"] {
+        let body = serde_json::json!({ "body": odd, "signature": "\u{1}", "webhook_id": "" });
         let answer = rest.post("/api/v1/webhooks/verify", &body.to_string()).await;
         assert_eq!((answer.status, &answer.json()["valid"]), (200, &false.into()), "{odd:?}");
     }
+    let request = VerifyWebhookRequest {
+        body: "{\"event\":\"\0\",\"invoice_id\":\"\0\"}\0".to_owned(),
+        webhook_id: Some("\0".to_owned()),
+        ..Default::default()
+    };
+    let answer = world.client.verify_webhook(request).await.unwrap();
+    assert!(!answer.valid, "U+0000 over gRPC is only text");
     world.finish().await;
 }
