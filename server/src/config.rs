@@ -1,6 +1,8 @@
 //! The configuration: one struct, read from the defaults file, a file of the operator's, environment
 //! and flags, in this order, and validated as a whole before a port opens. Not here: acting on it.
 
+mod rates;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use serde::Deserialize;
 
 use crate::domain::address::ChainKind;
 use crate::domain::amount::parse_decimal;
-use crate::domain::asset::{Asset, Network};
+use crate::domain::asset::Network;
+
+pub use rates::{ExchangeUrls, FixedPrices, Market, RateKind, Rates};
 
 /// Every setting with its default; also its documentation.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -19,8 +23,6 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 const PREFIX: &str = "CRYPTOPAYMENT_";
 /// Variables with that beginning that are no settings: other programs read them.
 const NO_SETTINGS: [&str; 5] = ["config", "failpoint", "url", "api_key", "api_secret"];
-/// Decimals that a price may have.
-const PRICE_DECIMALS: u32 = 8;
 
 /// Which world a deployment lives in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -47,7 +49,7 @@ pub struct Config {
     pub invoice: Invoice,
     pub pool: Pool,
     pub webhook: Webhook,
-    pub rates: BTreeMap<String, String>,
+    pub rates: Rates,
     pub signer: Signer,
     pub networks: BTreeMap<String, NetworkSettings>,
     pub sandbox: Sandbox,
@@ -240,6 +242,7 @@ impl Config {
         }
         self.check_numbers(&mut problems);
         self.check_texts(&mut problems);
+        self.rates.check(self.environment == Environment::Live, &mut problems);
         for (name, settings) in &self.networks {
             check_network(self.environment, name, settings, &mut problems);
         }
@@ -287,12 +290,6 @@ impl Config {
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             problems.push("log.format: must be `text` or `json`".to_owned());
-        }
-        for (coin, price) in &self.rates {
-            let positive = parse_decimal(price, PRICE_DECIMALS).is_ok_and(|units| units > 0);
-            if coin.to_uppercase().parse::<Asset>().is_err() || !positive {
-                problems.push(format!("rates.{coin}: must be a coin's price above zero, as text"));
-            }
         }
         if live && self.signer.passphrase_file.as_os_str().is_empty() {
             problems.push("signer.passphrase_file: live demands one".to_owned());

@@ -1,5 +1,5 @@
 //! Starts the workers: one scanner and one applier per network, one dispatcher, deliverer and pool
-//! keeper, and the miners of simulated chains.
+//! keeper, and the miners and scenarios of simulated chains.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Core;
+use crate::chain::sandbox::SandboxChain;
 use crate::config::Config;
 use crate::domain::asset::Network;
 use crate::store::deployment;
@@ -19,10 +20,13 @@ use crate::worker::deliver::{Deliverer, DelivererParts};
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::pool::PoolKeeper;
 use crate::worker::scan::Scanner;
+use crate::worker::scenarios::{Player, Stage};
 use crate::worker::{Step, reconcile};
 
 /// How often a worker looks without a signal.
 const TICK: Duration = Duration::from_millis(500);
+/// How often scenarios are looked at: what they wait for tells them nothing.
+const SCENARIO_TICK: Duration = Duration::from_millis(200);
 /// Deliverers side by side.
 const DELIVERERS: usize = 4;
 
@@ -42,8 +46,30 @@ pub async fn spawn(
     spawn_telling(core, config, tasks, stop);
     if config.is_sandbox() {
         spawn_clock(core, tasks, stop);
+        spawn_scenarios(core, config, tasks, stop);
     }
     Ok(())
+}
+
+/// The player of scenarios, where chains are simulated.
+fn spawn_scenarios(core: &Core, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+    let Some(sandbox) = core.chains.sandbox.clone() else { return };
+    let wake = sandbox.scenario_noted();
+    let enabled = config.enabled();
+    let stage = |(network, chain): (&Network, &SandboxChain)| {
+        let has_miner = enabled.get(network).is_some_and(|settings| settings.block_seconds > 0);
+        (*network, Stage { chain: chain.clone(), has_miner })
+    };
+    let player = Player {
+        db: core.db.clone(),
+        env: core.env.clone(),
+        sandbox,
+        stages: core.chains.simulated.iter().map(stage).collect(),
+    };
+    let (env, stop) = (core.env.clone(), stop.clone());
+    tasks.spawn(async move {
+        reconcile("scenarios", &env, SCENARIO_TICK, &wake, &stop, || player.tick()).await;
+    });
 }
 
 /// The scanner, the applier and, of a simulated chain, the miner of one network. Returns what wakes

@@ -70,6 +70,7 @@ reasons! {
     WebhookTargetRefused = "WEBHOOK_TARGET_REFUSED",
     WebhookEndpointMissing = "WEBHOOK_ENDPOINT_MISSING",
     SandboxRefused = "SANDBOX_REFUSED",
+    UnknownScenario = "UNKNOWN_SCENARIO",
     MerchantNotFound = "MERCHANT_NOT_FOUND",
     ApiKeyNotFound = "API_KEY_NOT_FOUND",
     DeliveryNotFound = "DELIVERY_NOT_FOUND",

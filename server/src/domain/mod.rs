@@ -12,4 +12,6 @@ pub mod invoice;
 pub mod ledger;
 pub mod metadata;
 pub mod price;
+pub mod quotes;
+pub mod scenario;
 pub mod time;

@@ -241,6 +241,11 @@ pub async fn get_in(unit: &UnitOfWork, merchant_id: Uuid, id: Uuid) -> Result<Op
     Ok(views.await?.pop())
 }
 
+/// The invoice that asks for payment to an address, whoever's it is. For workers alone.
+pub async fn at_address(db: &Db, address_id: Uuid) -> Result<Option<InvoiceView>> {
+    Ok(views(db.reader(), "i.address_id = $1", vec![address_id.into()]).await?.pop())
+}
+
 /// A page of a merchant's invoices, newest first, at most `limit`.
 pub async fn list(
     db: &Db,

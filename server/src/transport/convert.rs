@@ -78,6 +78,7 @@ pub fn invoice(view: &InvoiceView, now: Micros) -> v1::Invoice {
         paid_units: summary.paid_units.to_string(),
         rate: invoice.rate.clone(),
         rate_source: invoice.rate_source.clone(),
+        rate_at: Some(timestamp(invoice.rate_at)),
         payments: payments.collect(),
     }
 }

@@ -10,12 +10,14 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::address_leases::AddressLeases;
+use super::play_scenario::ScenarioBooks;
 use super::{CONFLICT_RETRIES_MAX, Caller, request_id};
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Exception, Standing, Status, Terms};
 use crate::domain::metadata;
 use crate::domain::price::{self, PriceError};
+use crate::domain::scenario::{self, Scenario};
 use crate::env::Env;
 use crate::rates::{Rate, RateSource};
 use crate::store::addresses::{self, LeasedAddress};
@@ -70,6 +72,9 @@ pub struct CreateInvoice {
     pub lifetime: Duration,
     /// How long after first sight a payment may take to be included.
     pub inclusion_window: Duration,
+    /// Where scenarios are noted that metadata name; `None` in live, where metadata are the
+    /// merchant's alone.
+    pub scenarios: Option<ScenarioBooks>,
 }
 
 /// A request that was checked and priced and has its address.
@@ -86,6 +91,7 @@ struct Parsed {
     cents: i64,
     order_id: Option<String>,
     metadata: String,
+    scenario: Option<Scenario>,
     request_id: Option<String>,
 }
 
@@ -125,16 +131,17 @@ impl CreateInvoice {
     pub async fn prepare(&self, caller: &Caller, request: &Request) -> Result<Prepared, Failure> {
         let parsed = self.parse(request)?;
         let asset = parsed.network.asset();
-        let rate = self.rates.rate(asset).await.ok_or_else(|| {
-            Failure::new(
-                Class::Unavailable,
-                Reason::RateUnavailable,
-                format!("there is no fresh rate of {asset}"),
-            )
+        let rate = self.rates.rate(asset).map_err(|missing| {
+            let text = format!("{missing}; try again later or ask for USDT");
+            Failure::new(Class::Unavailable, Reason::RateUnavailable, text)
         })?;
         let amount_units = price::coins_for(parsed.network, parsed.cents, &rate.usd)
             .map_err(|error| amount_failure(error, parsed.network))?;
         let address = self.leases.take(parsed.network).await?;
+        if let Err(failure) = self.note_scenario(&parsed, &address).await {
+            self.leases.give_back(address);
+            return Err(failure);
+        }
         Ok(Prepared { caller: caller.clone(), parsed, rate, amount_units, address })
     }
 
@@ -157,7 +164,26 @@ impl CreateInvoice {
         let request_id = request_id::read(request.request_id.as_deref())?;
         let metadata = metadata::minify(request.metadata.as_deref().unwrap_or("{}"))
             .map_err(|e| Failure::field("metadata", Reason::InvalidField, e.to_string()))?;
-        Ok(Parsed { network, cents, order_id, metadata, request_id })
+        let scenario = match &self.scenarios {
+            Some(books) => books.named_in(network, &metadata)?,
+            None => None,
+        };
+        Ok(Parsed { network, cents, order_id, metadata, scenario, request_id })
+    }
+
+    async fn note_scenario(&self, parsed: &Parsed, address: &LeasedAddress) -> Result<(), Failure> {
+        let (Some(books), Some(scenario)) = (&self.scenarios, parsed.scenario) else {
+            return Ok(());
+        };
+        books.note_new(parsed.network, address, scenario).await
+    }
+
+    /// How long an invoice waits: shortly, if its scenario is to see it expire.
+    fn lifetime(&self, parsed: &Parsed) -> Duration {
+        if parsed.scenario.is_some_and(Scenario::needs_expiry) {
+            return self.lifetime.min(scenario::SHORT_LIFETIME);
+        }
+        self.lifetime
     }
 
     async fn commit(&self, prepared: &Prepared) -> Result<Applied, CommitError> {
@@ -235,7 +261,7 @@ impl CreateInvoice {
             terms: Terms {
                 amount_units: *amount_units,
                 shortfall_units: network.shortfall_units,
-                expires_at: created_at.plus(self.lifetime),
+                expires_at: created_at.plus(self.lifetime(parsed)),
                 confirmations_required: network.confirmations,
                 requires_finality: network.requires_finality,
                 inclusion_window: self.inclusion_window,

@@ -11,6 +11,7 @@ pub mod list_deliveries;
 pub mod list_invoices;
 pub mod manage_keys;
 mod page_token;
+pub mod play_scenario;
 pub mod redeliver;
 mod request_id;
 pub mod webhook_secrets;

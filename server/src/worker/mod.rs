@@ -7,6 +7,7 @@ pub mod deliver;
 pub mod dispatch;
 pub mod pool;
 pub mod scan;
+pub mod scenarios;
 pub mod watch_set;
 
 use std::time::Duration;

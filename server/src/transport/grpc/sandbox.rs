@@ -8,17 +8,19 @@ use cryptopayment_proto::sandbox::v1::sandbox_service_server::SandboxService;
 use tonic::{Request, Response, Status};
 
 use super::caller;
-use crate::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
+use crate::chain::{BlockRef, ChainError, ForkFate, SandboxControl, ScenarioState};
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Moment, summarize};
 use crate::domain::price;
+use crate::domain::scenario::{Scenario, UnknownScenario};
 use crate::env::Env;
 use crate::store::invoices::{self, InvoiceView};
 use crate::store::{Db, deployment};
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
 use crate::usecase::cancel_invoice::not_found;
+use crate::usecase::play_scenario::{PlayScenario, chain_failure};
 
 /// Blocks mined by one call.
 const BLOCKS_MAX: u32 = 1_000;
@@ -36,6 +38,8 @@ pub struct SandboxApi {
     pub env: Env,
     /// The simulated chains.
     pub chains: BTreeMap<Network, Arc<dyn SandboxControl>>,
+    /// Lets invoices play scenarios.
+    pub play: PlayScenario,
 }
 
 #[tonic::async_trait]
@@ -58,6 +62,27 @@ impl SandboxService for SandboxApi {
             chain.mine(message.blocks).await.map_err(refused)?;
         }
         Ok(Response::new(v1::PayInvoiceResponse { txids }))
+    }
+
+    async fn play_scenario(
+        &self,
+        request: Request<v1::PlayScenarioRequest>,
+    ) -> Result<Response<v1::PlayScenarioResponse>, Status> {
+        let caller = caller(&request)?;
+        let message = request.get_ref();
+        let id = convert::id(&message.invoice_id, not_found).map_err(status)?;
+        let asked = scenario(message.scenario).map_err(status)?;
+        let noted = self.play.run(caller.merchant_id, id, asked).await.map_err(status)?;
+        let state = match noted.state {
+            ScenarioState::Playing => v1::ScenarioState::Playing,
+            ScenarioState::Done => v1::ScenarioState::Done,
+            ScenarioState::Abandoned => v1::ScenarioState::Abandoned,
+        };
+        Ok(Response::new(v1::PlayScenarioResponse {
+            scenario: message.scenario,
+            state: state.into(),
+            txids: noted.txids,
+        }))
     }
 
     async fn mine(
@@ -86,6 +111,20 @@ impl SandboxService for SandboxApi {
             message.fates.iter().map(|fate| (fate.txid.clone(), fork_fate(fate.fate()))).collect();
         let tip = chain.fork(message.depth, &fates).await.map_err(refused)?;
         Ok(Response::new(v1::ForkResponse { height: height(&tip), hash: tip.hash }))
+    }
+
+    async fn evict(
+        &self,
+        request: Request<v1::EvictRequest>,
+    ) -> Result<Response<v1::EvictResponse>, Status> {
+        let message = request.get_ref();
+        let chain = self.chain_named(&message.network)?;
+        if message.txid.is_empty() {
+            let missing = Failure::field("txid", Reason::FieldRequired, "is required");
+            return Err(status(missing));
+        }
+        chain.evict(&message.txid).await.map_err(refused)?;
+        Ok(Response::new(v1::EvictResponse {}))
     }
 
     async fn advance_clock(
@@ -182,6 +221,26 @@ impl SandboxApi {
     }
 }
 
+fn scenario(asked: i32) -> Result<Scenario, Failure> {
+    Ok(match v1::Scenario::try_from(asked) {
+        Ok(v1::Scenario::Unspecified) => {
+            return Err(Failure::field("scenario", Reason::FieldRequired, "is required"));
+        }
+        Ok(v1::Scenario::Paid) => Scenario::Paid,
+        Ok(v1::Scenario::Underpaid) => Scenario::Underpaid,
+        Ok(v1::Scenario::Overpaid) => Scenario::Overpaid,
+        Ok(v1::Scenario::TwoParts) => Scenario::TwoParts,
+        Ok(v1::Scenario::Late) => Scenario::Late,
+        Ok(v1::Scenario::Reorg) => Scenario::Reorg,
+        Ok(v1::Scenario::DoubleSpend) => Scenario::DoubleSpend,
+        Ok(v1::Scenario::Expire) => Scenario::Expire,
+        Err(_) => {
+            let hint = UnknownScenario.to_string();
+            return Err(Failure::field("scenario", Reason::UnknownScenario, hint));
+        }
+    })
+}
+
 fn fork_fate(fate: v1::Fate) -> ForkFate {
     match fate {
         v1::Fate::Unspecified | v1::Fate::Keep => ForkFate::Keep,
@@ -199,12 +258,5 @@ fn out_of_range(field: &str, most: u32) -> Failure {
 }
 
 fn refused(error: ChainError) -> Status {
-    status(match error {
-        ChainError::Transient(text) => {
-            Failure::new(Class::Unavailable, Reason::ServerUnavailable, text)
-        }
-        ChainError::Invalid(text) | ChainError::Unsupported(text) => {
-            Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text)
-        }
-    })
+    status(chain_failure(error))
 }
