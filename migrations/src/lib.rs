@@ -5,6 +5,7 @@
 mod dialect;
 mod m0001_spine;
 mod m0002_merchant_policy;
+mod m0003_webhooks;
 mod m0004_balance_after;
 
 use sea_orm_migration::prelude::*;
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_spine::Migration),
             Box::new(m0002_merchant_policy::Migration),
+            Box::new(m0003_webhooks::Migration),
             Box::new(m0004_balance_after::Migration),
         ]
     }

@@ -174,12 +174,12 @@ pub enum KeysCommand {
 /// Where a key's events are sent.
 #[derive(Debug, Clone, Subcommand)]
 pub enum WebhookCommand {
-    /// Set the URL and, if given, the event types.
+    /// Set the URL and the event types; what is not given stays.
     Set {
         /// The key's public part, pk_...
         key: String,
         /// The URL; an empty one removes the endpoint.
-        url: String,
+        url: Option<String>,
         /// Event types; the documented two if never given.
         #[arg(long, value_delimiter = ',')]
         events: Vec<String>,
@@ -189,8 +189,18 @@ pub enum WebhookCommand {
 /// What signs a key's webhooks.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AppKeyCommand {
-    /// Show the APP_KEY.
+    /// Show the active APP_KEY, the next one, and the Standard Webhooks secret.
     Show {
+        /// The key's public part, pk_...
+        key: String,
+    },
+    /// Make the next APP_KEY; it signs nothing until it is activated.
+    Create {
+        /// The key's public part, pk_...
+        key: String,
+    },
+    /// Sign with the next APP_KEY from now on, retries too.
+    Activate {
         /// The key's public part, pk_...
         key: String,
     },

@@ -76,6 +76,7 @@ fn services(
             auth: auth.clone(),
             client: core.client.clone(),
             bodies: core.bodies.clone(),
+            signals: core.signals.clone(),
         },
         events: EventApi {
             db: db.clone(),

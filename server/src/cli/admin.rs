@@ -26,7 +26,7 @@ pub async fn run(socket: &Path, arguments: AdminArguments) -> anyhow::Result<Exi
         AdminCommand::Merchants(command) => merchants(channel, command).await,
         AdminCommand::Keys(command) => keys(channel, command).await,
         AdminCommand::Webhook(command) => webhook(channel, command).await,
-        AdminCommand::AppKey(AppKeyCommand::Show { key }) => app_key(channel, key).await,
+        AdminCommand::AppKey(command) => app_key(channel, command).await,
     };
     match result {
         Ok(rows) if arguments.json => println!("{}", serde_json::to_string_pretty(&rows)?),
@@ -132,15 +132,35 @@ async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Stat
 
 async fn webhook(channel: Channel, command: WebhookCommand) -> Result<Vec<Value>, Status> {
     let WebhookCommand::Set { key, url, events } = command;
-    let request = v1::SetWebhookRequest { api_key: key, url: Some(url), events };
+    let request = v1::SetWebhookRequest { api_key: key, url, events };
     let key = ApiKeyServiceClient::new(channel).set_webhook(request).await?.into_inner().key;
     Ok(key.iter().map(key_row).collect())
 }
 
-async fn app_key(channel: Channel, key: String) -> Result<Vec<Value>, Status> {
-    let request = v1::GetAppKeyRequest { api_key: key };
-    let answer = ApiKeyServiceClient::new(channel).get_app_key(request).await?.into_inner();
-    Ok(vec![json!({ "app_key": answer.app_key })])
+async fn app_key(channel: Channel, command: AppKeyCommand) -> Result<Vec<Value>, Status> {
+    let mut client = ApiKeyServiceClient::new(channel);
+    let row = match command {
+        AppKeyCommand::Show { key } => {
+            let request = v1::GetAppKeyRequest { api_key: key };
+            let answer = client.get_app_key(request).await?.into_inner();
+            json!({
+                "app_key": answer.app_key,
+                "app_key_next": answer.app_key_next,
+                "signing_secret": answer.signing_secret,
+            })
+        }
+        AppKeyCommand::Create { key } => {
+            let request = v1::CreateAppKeyRequest { api_key: key };
+            let answer = client.create_app_key(request).await?.into_inner();
+            json!({ "app_key": answer.app_key, "app_key_next": answer.app_key_next })
+        }
+        AppKeyCommand::Activate { key } => {
+            let request = v1::ActivateAppKeyRequest { api_key: key };
+            let answer = client.activate_app_key(request).await?.into_inner();
+            json!({ "app_key": answer.app_key })
+        }
+    };
+    Ok(vec![row])
 }
 
 fn key_row(key: &v1::ApiKey) -> Value {

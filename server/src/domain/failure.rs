@@ -73,6 +73,9 @@ reasons! {
     UnknownScenario = "UNKNOWN_SCENARIO",
     MerchantNotFound = "MERCHANT_NOT_FOUND",
     ApiKeyNotFound = "API_KEY_NOT_FOUND",
+    DeliveryNotFound = "DELIVERY_NOT_FOUND",
+    AppKeyNextMissing = "APP_KEY_NEXT_MISSING",
+    RedeliveriesExhausted = "REDELIVERIES_EXHAUSTED",
     ServerUnavailable = "SERVER_UNAVAILABLE",
     Internal = "INTERNAL",
 }

@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod audit;
 pub mod cursor;
 pub mod deliveries;
+pub mod delivery_log;
 pub mod deployment;
 pub mod deposits;
 pub mod events;

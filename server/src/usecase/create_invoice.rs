@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::address_leases::AddressLeases;
 use super::play_scenario::ScenarioBooks;
-use super::{CONFLICT_RETRIES_MAX, Caller};
+use super::{CONFLICT_RETRIES_MAX, Caller, request_id};
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Exception, Standing, Status, Terms};
@@ -28,12 +28,8 @@ use crate::store::{Db, StoreError, UnitOfWork};
 
 /// Characters of an order id.
 const ORDER_ID_CHARS_MAX: usize = 255;
-/// Characters of a request id.
-const REQUEST_ID_CHARS_MAX: usize = 255;
 /// The RPC that idempotency keys of this use case belong to.
 const METHOD: &str = "cryptopayment.v1.InvoiceService/CreateInvoice";
-/// Callers whose required request id the gateway made up count as having sent none.
-const MADE_UP_PREFIX: &str = "auto-";
 
 /// What the caller asked for, as it was sent.
 #[derive(Debug, Clone, Default)]
@@ -166,9 +162,7 @@ impl CreateInvoice {
         let cents = price::parse_usd(&request.amount_usd)
             .map_err(|error| amount_failure(error, network))?;
         let order_id = bounded("order_id", request.order_id.as_deref(), ORDER_ID_CHARS_MAX)?;
-        let request_id =
-            bounded("request_id", request.request_id.as_deref(), REQUEST_ID_CHARS_MAX)?
-                .filter(|id| !id.starts_with(MADE_UP_PREFIX));
+        let request_id = request_id::read(request.request_id.as_deref())?;
         let metadata = metadata::minify(request.metadata.as_deref().unwrap_or("{}"))
             .map_err(|e| Failure::field("metadata", Reason::InvalidField, e.to_string()))?;
         let scenario = match &self.scenarios {
@@ -235,7 +229,7 @@ impl CreateInvoice {
             match idempotency::claim(unit, &claim, now).await? {
                 Claimed::New => {}
                 Claimed::Existing(earlier) => return existing(unit, merchant_id, earlier).await,
-                Claimed::Conflict => return Err(CommitError::Failed(conflict())),
+                Claimed::Conflict => return Err(CommitError::Failed(request_id::conflict())),
             }
         }
         let address = &prepared.address;
@@ -321,14 +315,6 @@ async fn existing(unit: &UnitOfWork, merchant: Uuid, id: Uuid) -> Result<Applied
     let view = invoices::get_in(unit, merchant, id).await?;
     let view = view.ok_or_else(|| Failure::internal("idempotency key without its invoice"))?;
     Ok(Applied::Existing(Box::new(view)))
-}
-
-fn conflict() -> Failure {
-    Failure::new(
-        Class::AlreadyExists,
-        Reason::IdempotencyConflict,
-        "request_id was used with other parameters",
-    )
 }
 
 impl Parsed {

@@ -44,6 +44,20 @@ impl Binding {
         let bound = bytes.len().checked_sub(BINDING_BYTES).map(|at| bytes.split_off(at));
         if bound.as_deref() == Some(&self.0) { Ok(bytes) } else { Err(refused()) }
     }
+
+    /// The token of a list that is ordered by a number and then by id.
+    pub fn encode_row(self, order: i64, id: Uuid) -> String {
+        self.encode(&[&order.to_be_bytes()[..], id.as_bytes()].concat())
+    }
+
+    /// The number and id in such a token.
+    pub fn decode_row(self, token: &str) -> Result<(i64, Uuid), Failure> {
+        let position = self.decode(token)?;
+        let (order, id) = position.split_at_checked(8).ok_or_else(refused)?;
+        let order = <[u8; 8]>::try_from(order).map_err(|_| refused())?;
+        let id = Uuid::from_slice(id).map_err(|_| refused())?;
+        Ok((i64::from_be_bytes(order), id))
+    }
 }
 
 /// What a token that fits no position gets.
@@ -70,6 +84,11 @@ mod tests {
         ];
         for other in others {
             assert_eq!(other.decode(&token).unwrap_err().reason, Reason::InvalidPageToken);
+        }
+        let row = mine.encode_row(-5, Uuid::from_u128(9));
+        assert_eq!(mine.decode_row(&row).unwrap(), (-5, Uuid::from_u128(9)));
+        for short in [&b"short"[..], &[0; 23], &[0; 25]] {
+            assert!(mine.decode_row(&mine.encode(short)).is_err());
         }
         for damaged in ["", "%%%", "AAAA", &token[1..], &"A".repeat(5_000)] {
             assert!(mine.decode(damaged).is_err(), "{damaged}");

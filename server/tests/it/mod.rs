@@ -6,6 +6,7 @@ mod checkout;
 mod checkout_page;
 mod concurrency;
 mod damage;
+mod deliveries;
 mod golden;
 mod grpc;
 mod ledger;
@@ -17,6 +18,8 @@ mod sandbox;
 mod scenarios;
 mod views;
 mod waits;
+mod webhook_keys;
+mod webhook_verify;
 mod webhooks;
 
 mod networks {

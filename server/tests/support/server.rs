@@ -177,7 +177,7 @@ impl TestServer {
     }
 
     /// The operator's connection: the admin socket.
-    async fn admin(&self) -> Channel {
+    pub async fn admin(&self) -> Channel {
         let socket = self.directory.path().join("data/admin.sock");
         let connector = tower::service_fn(move |_: http::Uri| {
             let socket = socket.clone();
@@ -224,6 +224,26 @@ impl TestServer {
     ) -> Result<admin::ApiKey, tonic::Status> {
         let mut keys = ApiKeyServiceClient::new(self.admin().await);
         Ok(keys.update_api_key(change).await?.into_inner().key.unwrap())
+    }
+
+    /// Another key of the sandbox's own merchant, and its secret.
+    pub async fn another_key(&self) -> (String, String) {
+        let channel = self.admin().await;
+        let mut merchants = MerchantServiceClient::new(channel.clone());
+        let listed = merchants.list_merchants(admin::ListMerchantsRequest {}).await.unwrap();
+        let mut listed = listed.into_inner().merchants.into_iter();
+        let own = listed.find(|merchant| merchant.name == "Sandbox merchant").unwrap();
+        let request = admin::CreateApiKeyRequest { merchant_id: own.id, ..Default::default() };
+        let mut keys = ApiKeyServiceClient::new(channel);
+        let created = keys.create_api_key(request).await.unwrap().into_inner();
+        (created.key.unwrap().api_key, created.api_secret)
+    }
+
+    /// Sets a key's webhook URL as the operator does.
+    pub async fn set_webhook(&self, key: &str, url: &str) {
+        let (api_key, url) = (key.to_owned(), Some(url.to_owned()));
+        let request = admin::SetWebhookRequest { api_key, url, events: Vec::new() };
+        ApiKeyServiceClient::new(self.admin().await).set_webhook(request).await.unwrap();
     }
 
     /// Revokes a key.

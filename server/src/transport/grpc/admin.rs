@@ -17,6 +17,7 @@ use crate::transport::convert;
 use crate::transport::status::{status, store_status};
 use crate::usecase::manage_keys::{EndpointChange, ManageKeys};
 use crate::usecase::update_settings::{KeyChange, MerchantChange};
+use crate::usecase::webhook_secrets::{app_key_text, secret_text};
 
 /// Who stands in the audit log for calls through the socket.
 const ACTOR: &str = "operator";
@@ -143,8 +144,45 @@ impl ApiKeyService for AdminApi {
         request: Request<v1::GetAppKeyRequest>,
     ) -> Result<Response<v1::GetAppKeyResponse>, Status> {
         let key = self.manage.key(&request.get_ref().api_key).await.map_err(status)?;
-        let app_key = self.manage.app_key(&key).map_err(status)?;
-        Ok(Response::new(v1::GetAppKeyResponse { app_key }))
+        let signers = self.manage.signers(&key).map_err(status)?;
+        Ok(Response::new(v1::GetAppKeyResponse {
+            app_key: app_key_text(&signers.app_key),
+            app_key_next: self.next_app_key(&key)?,
+            signing_secret: signers.secrets.first().map(secret_text),
+        }))
+    }
+
+    async fn create_app_key(
+        &self,
+        request: Request<v1::CreateAppKeyRequest>,
+    ) -> Result<Response<v1::CreateAppKeyResponse>, Status> {
+        let public_id = &request.get_ref().api_key;
+        let key = self.manage.create_app_key(public_id, None, ACTOR).await.map_err(status)?;
+        self.auth.forget(public_id);
+        Ok(Response::new(v1::CreateAppKeyResponse {
+            app_key: self.app_key(&key)?,
+            app_key_next: self.next_app_key(&key)?.unwrap_or_default(),
+        }))
+    }
+
+    async fn activate_app_key(
+        &self,
+        request: Request<v1::ActivateAppKeyRequest>,
+    ) -> Result<Response<v1::ActivateAppKeyResponse>, Status> {
+        let public_id = &request.get_ref().api_key;
+        let key = self.manage.activate_app_key(public_id, None, ACTOR).await.map_err(status)?;
+        self.auth.forget(public_id);
+        Ok(Response::new(v1::ActivateAppKeyResponse { app_key: self.app_key(&key)? }))
+    }
+}
+
+impl AdminApi {
+    fn app_key(&self, key: &ApiKey) -> Result<String, Status> {
+        Ok(app_key_text(&self.manage.signers(key).map_err(status)?.app_key))
+    }
+
+    fn next_app_key(&self, key: &ApiKey) -> Result<Option<String>, Status> {
+        Ok(self.manage.next_app_key(key).map_err(status)?.as_ref().map(app_key_text))
     }
 }
 

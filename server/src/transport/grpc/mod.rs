@@ -9,6 +9,7 @@ pub mod invoices;
 pub mod networks;
 pub mod sandbox;
 pub mod sandbox_checkout;
+mod webhook_answers;
 pub mod webhooks;
 pub mod withdrawals;
 
