@@ -131,7 +131,7 @@ async fn whoever_guesses_an_id_learns_nothing() {
     let payer = Rest::with(&world.server, None);
     let mut grpc = client(&world.server).await;
     let mut said = Vec::new();
-    for id in ["01a21368-9ae0-7289-b7a5-aff4f692999d", "nonsense", "a%27%20OR%201=1", "%2e%2e"] {
+    for id in ["01a21368-9ae0-7289-b7a5-aff4f692999d", "nonsense", "a%27%20OR%201=1"] {
         let answer = payer.get(&path(id)).await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "INVOICE_NOT_FOUND"), "{id}");
         said.push(answer.json()["message"].to_string());
