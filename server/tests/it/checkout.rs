@@ -190,9 +190,16 @@ async fn a_payer_watches_until_the_end() {
     let request = WatchCheckoutRequest { id: invoice.id.clone() };
     let mut stream =
         client(&world.server).await.watch_checkout(request).await.unwrap().into_inner();
+    let mut last = None;
+    // What was seen is told before what follows from it: the same standing may come twice.
     let mut stands = async || {
-        let message = stream.message().await.unwrap()?.checkout.unwrap();
-        Some((message.status(), message.confirmations.unwrap().received))
+        loop {
+            let message = stream.message().await.unwrap()?.checkout.unwrap();
+            let now = (message.status(), message.confirmations.unwrap().received);
+            if last.replace(now) != Some(now) {
+                return Some(now);
+            }
+        }
     };
     assert_eq!(stands().await, Some((InvoiceStatus::Pending, 0)));
     world.pay(&invoice, 1, 1).await;
