@@ -131,7 +131,9 @@ fn amount(checkout: &Checkout) -> Markup {
                 span class="label" { (label) }
                 strong { (coins) " " span class="coin" { (checkout.coin) } }
                 span class="fiat" {
-                    @if coins != &checkout.amount_crypto { "of " (checkout.amount_crypto) " " (checkout.coin) " · " }
+                    @if coins != &checkout.amount_crypto {
+                        "of " (checkout.amount_crypto) " " (checkout.coin) " · "
+                    }
                     "$" (checkout.amount_usd) " · " (checkout.network_label)
                 }
             }
