@@ -26,7 +26,7 @@ use crate::transport::grpc::webhooks::WebhookApi;
 use crate::transport::listener::{self, ListenerLimits};
 use crate::transport::server::{self, PublicServices};
 use crate::usecase::address_leases::AddressLeases;
-use crate::usecase::create_invoice::CreateInvoice;
+use crate::usecase::create_invoice::{CreateInvoice, Groups};
 
 /// Starts serving; the reporter says NOT_SERVING until it is told otherwise.
 pub async fn spawn(
@@ -38,7 +38,7 @@ pub async fn spawn(
 ) -> anyhow::Result<HealthReporter> {
     let rules = AccessRules::read(DESCRIPTOR_SET)?;
     let auth = Authenticator::new(core.db.clone(), core.env.clone(), rules, config.is_sandbox());
-    let services = services(core, config, &auth, stop);
+    let services = services(core, config, &auth, tasks, stop);
     let origins = &config.http.cors_origins;
     let public = server::public(services, auth.clone(), &core.gateway, origins).await?;
     let limits = limits(config);
@@ -55,12 +55,13 @@ fn services(
     core: &Core,
     config: &Config,
     auth: &Authenticator,
+    tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> PublicServices {
     let (db, env) = (core.db.clone(), core.env.clone());
     PublicServices {
         invoices: InvoiceApi {
-            create: Arc::new(create_invoice(core, config)),
+            create: Arc::new(create_invoice(core, config, tasks)),
             apply: core.apply.clone(),
             signals: core.signals.clone(),
             stop: stop.clone(),
@@ -88,7 +89,7 @@ fn services(
     }
 }
 
-fn create_invoice(core: &Core, config: &Config) -> CreateInvoice {
+fn create_invoice(core: &Core, config: &Config, tasks: &TaskTracker) -> CreateInvoice {
     let (db, env) = (core.db.clone(), core.env.clone());
     let block = config.pool.addresses_leased;
     let environment = config.environment.as_str();
@@ -103,6 +104,7 @@ fn create_invoice(core: &Core, config: &Config) -> CreateInvoice {
             block,
             core.instance,
         )),
+        groups: Groups::new(db.is_sqlite(), tasks.clone()),
         rates: Arc::new(FixedRates::new(prices(config), env.clone())),
         networks: core.terms.clone(),
         lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),

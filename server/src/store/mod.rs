@@ -16,6 +16,7 @@ pub mod keys;
 pub mod leases;
 pub mod ledger;
 pub mod merchants;
+mod row_set;
 pub mod unit_of_work;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
-//! Creating an invoice: parse and price it, take a watched address, write it under the caller's
-//! idempotency key. Creating writes no event. The group form takes several requests in one unit of
-//! work and gives each its own result.
+//! Creating an invoice: parse and price it, take a watched address, and hand it to the group that is
+//! written next (`group`). Creating writes no event.
+
+mod claims;
+mod group;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use uuid::Uuid;
 
 use super::address_leases::AddressLeases;
 use super::{CONFLICT_RETRIES_MAX, Caller};
+pub use group::Groups;
+use group::Outcome;
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Exception, Standing, Status, Terms};
@@ -18,17 +22,14 @@ use crate::domain::metadata;
 use crate::domain::price::{self, PriceError};
 use crate::env::Env;
 use crate::rates::{Rate, RateSource};
-use crate::store::addresses::{self, LeasedAddress};
-use crate::store::idempotency::{self, Claim, Claimed};
-use crate::store::invoices::{self, Invoice, InvoiceView};
-use crate::store::{Db, StoreError, UnitOfWork};
+use crate::store::addresses::LeasedAddress;
+use crate::store::invoices::{Invoice, InvoiceView};
+use crate::store::{Db, StoreError};
 
 /// Characters of an order id.
 const ORDER_ID_CHARS_MAX: usize = 255;
 /// Characters of a request id.
 const REQUEST_ID_CHARS_MAX: usize = 255;
-/// The RPC that idempotency keys of this use case belong to.
-const METHOD: &str = "cryptopayment.v1.InvoiceService/CreateInvoice";
 /// Callers whose required request id the gateway made up count as having sent none.
 const MADE_UP_PREFIX: &str = "auto-";
 
@@ -66,6 +67,8 @@ pub struct CreateInvoice {
     pub env: Env,
     /// Addresses to hand out.
     pub leases: Arc<AddressLeases>,
+    /// Requests on their way into the database.
+    pub groups: Groups,
     /// Prices.
     pub rates: Arc<dyn RateSource>,
     /// The enabled networks.
@@ -93,36 +96,25 @@ struct Parsed {
     request_id: Option<String>,
 }
 
-/// What became of one request of a group.
-enum Applied {
-    Created(Box<InvoiceView>),
-    Existing(Box<InvoiceView>),
-}
-
 impl CreateInvoice {
-    /// Creates an invoice, or returns the one that the same request created before.
-    pub async fn run(&self, caller: &Caller, request: &Request) -> Result<InvoiceView, Failure> {
-        let mut attempt = 0;
-        loop {
+    /// Creates an invoice, or returns the one that the same request created before. Answers after
+    /// the commit that holds it. A caller that goes away meanwhile takes nothing along: its address
+    /// goes back, or its invoice stands.
+    pub async fn run(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<InvoiceView, Failure> {
+        for _ in 0..CONFLICT_RETRIES_MAX {
             let prepared = self.prepare(caller, request).await?;
-            attempt += 1;
-            match self.commit(&prepared).await {
-                Ok(Applied::Created(view)) => return Ok(*view),
-                Ok(Applied::Existing(view)) => {
-                    self.leases.give_back(prepared.address);
-                    return Ok(*view);
-                }
-                // The address, or a row, went to another process: begin again with other ones.
-                Err(CommitError::Lost) if attempt < CONFLICT_RETRIES_MAX => {}
-                Err(CommitError::Lost) => {
-                    return Err(StoreError::Conflict("address lost".to_owned()).into());
-                }
-                Err(CommitError::Failed(failure)) => {
-                    self.leases.give_back(prepared.address);
-                    return Err(failure);
-                }
+            match self.submit(prepared).await {
+                Outcome::Done(view) => return Ok(*view),
+                Outcome::Failed(failure) => return Err(failure),
+                // The address went to another process: begin again with another one.
+                Outcome::Lost => {}
             }
         }
+        Err(StoreError::Conflict("address lost".to_owned()).into())
     }
 
     /// Checks and prices a request and takes its address. Writes nothing.
@@ -164,60 +156,6 @@ impl CreateInvoice {
         let metadata = metadata::minify(request.metadata.as_deref().unwrap_or("{}"))
             .map_err(|e| Failure::field("metadata", Reason::InvalidField, e.to_string()))?;
         Ok(Parsed { network, cents, order_id, metadata, request_id })
-    }
-
-    async fn commit(&self, prepared: &Prepared) -> Result<Applied, CommitError> {
-        let unit = self.db.begin("create_invoice").await?;
-        let mut results = self.apply(&unit, std::slice::from_ref(prepared)).await?;
-        let result = results.pop().unwrap_or(Err(CommitError::Lost))?;
-        if matches!(result, Applied::Created(_)) {
-            unit.commit().await?;
-        }
-        Ok(result)
-    }
-
-    /// Writes a group of invoices. Each request has its own result; a failed one leaves no row.
-    async fn apply(
-        &self,
-        unit: &UnitOfWork,
-        group: &[Prepared],
-    ) -> Result<Vec<Result<Applied, CommitError>>, CommitError> {
-        let mut results = Vec::with_capacity(group.len());
-        for prepared in group {
-            results.push(self.apply_one(unit, prepared).await);
-        }
-        Ok(results)
-    }
-
-    async fn apply_one(
-        &self,
-        unit: &UnitOfWork,
-        prepared: &Prepared,
-    ) -> Result<Applied, CommitError> {
-        let now = self.env.now();
-        let id = self.env.new_id();
-        let merchant_id = prepared.caller.merchant_id;
-        if let Some(key) = &prepared.parsed.request_id {
-            let claim = Claim {
-                principal_id: merchant_id,
-                method: METHOD,
-                key: key.clone(),
-                request_hash: prepared.parsed.hash(),
-                resource_id: id,
-            };
-            match idempotency::claim(unit, &claim, now).await? {
-                Claimed::New => {}
-                Claimed::Existing(earlier) => return existing(unit, merchant_id, earlier).await,
-                Claimed::Conflict => return Err(CommitError::Failed(conflict())),
-            }
-        }
-        let address = &prepared.address;
-        if !addresses::mark_used(unit, address.id, self.leases.holder(), merchant_id).await? {
-            return Err(CommitError::Lost);
-        }
-        let invoice = self.invoice(id, prepared)?;
-        invoices::insert(unit, &invoice).await?;
-        Ok(Applied::Created(Box::new(InvoiceView { invoice, deposits: Vec::new(), head: 0 })))
     }
 
     fn invoice(&self, id: Uuid, prepared: &Prepared) -> Result<Invoice, Failure> {
@@ -262,42 +200,6 @@ impl CreateInvoice {
             created_at,
         })
     }
-}
-
-enum CommitError {
-    /// Another process got in between; nothing was written.
-    Lost,
-    /// The request fails.
-    Failed(Failure),
-}
-
-impl From<StoreError> for CommitError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Conflict(_) => Self::Lost,
-            other => Self::Failed(other.into()),
-        }
-    }
-}
-
-impl From<Failure> for CommitError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-async fn existing(unit: &UnitOfWork, merchant: Uuid, id: Uuid) -> Result<Applied, CommitError> {
-    let view = invoices::get_in(unit, merchant, id).await?;
-    let view = view.ok_or_else(|| Failure::internal("idempotency key without its invoice"))?;
-    Ok(Applied::Existing(Box::new(view)))
-}
-
-fn conflict() -> Failure {
-    Failure::new(
-        Class::AlreadyExists,
-        Reason::IdempotencyConflict,
-        "request_id was used with other parameters",
-    )
 }
 
 impl Parsed {
