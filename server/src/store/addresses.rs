@@ -94,12 +94,7 @@ struct KeyRow {
 
 /// How full the pool is; `free` is counted to `free_max`. However many addresses there are, this
 /// reads no more index entries than that.
-pub async fn level(
-    db: &Db,
-    network: Network,
-    wallet_id: &str,
-    free_max: u64,
-) -> Result<PoolLevel> {
+pub async fn level(db: &Db, network: Network, wallet_id: &str, free_max: u64) -> Result<PoolLevel> {
     // A network's addresses have one account, so the last entry of the index has the highest index.
     let row: Option<LevelRow> = one(
         db.reader(),

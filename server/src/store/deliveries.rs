@@ -2,9 +2,12 @@
 //! by the database's clock, so a process that died while sending delays its deliveries, never
 //! loses them.
 
-use sea_orm::FromQueryResult;
+use std::collections::HashSet;
+
+use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
+use super::row_set::{self, Column, Kind};
 use super::{Db, Result, StoreError, all, execute, lease_now};
 use crate::domain::event::EventBody;
 use crate::domain::time::Micros;
@@ -63,6 +66,26 @@ pub enum NextStep {
     /// It was the last attempt.
     Failed,
 }
+
+/// Stands for no retry.
+const NO_RETRY: i64 = 0;
+const FINISHED_COLUMNS: [Column; 5] = [
+    ("finished_id", Kind::Id),
+    ("holder", Kind::Id),
+    ("made", Kind::Number),
+    ("new_state", Kind::Text),
+    ("retry_at", Kind::Number),
+];
+const ATTEMPT_COLUMNS: [Column; 8] = [
+    ("delivery_id", Kind::Id),
+    ("n", Kind::Number),
+    ("started_at", Kind::Number),
+    ("duration_ms", Kind::Number),
+    ("url", Kind::Text),
+    ("status_code", Kind::OptionalNumber),
+    ("error", Kind::OptionalText),
+    ("response", Kind::Text),
+];
 
 #[derive(FromQueryResult)]
 struct ClaimedRow {
@@ -158,54 +181,67 @@ impl LoadedRow {
     }
 }
 
-/// Writes attempts and their consequences down, in one unit of work. An attempt whose claim went to
-/// another process meanwhile is written down by that process instead.
+/// Writes attempts, each of another delivery, and their consequences down, in one unit of work. An
+/// attempt whose claim went to another process meanwhile is written down by that process instead.
 pub async fn finish(db: &Db, attempts: &[FinishedAttempt]) -> Result<()> {
+    let mut ordered: Vec<&FinishedAttempt> = attempts.iter().collect();
+    ordered.sort_by_key(|attempt| attempt.delivery_id);
     let unit = db.begin("finish_deliveries").await?;
-    for attempt in attempts {
-        let (state, due_at) = match attempt.next {
-            NextStep::Delivered => ("delivered", None),
-            NextStep::RetryAt(at) => ("pending", Some(at.0)),
-            NextStep::Failed => ("failed", None),
-        };
-        let changed = execute(
-            unit.db(),
-            "UPDATE delivery SET attempt = $3, state = $4, due_at = COALESCE($5, due_at),
+    let rows = ordered.iter().map(|attempt| finished_row(attempt)).collect();
+    let mut finished = HashSet::with_capacity(attempts.len());
+    for source in row_set::sources(db.backend(), &FINISHED_COLUMNS, &[], rows) {
+        let sql = format!(
+            "WITH v (finished_id, holder, made, new_state, retry_at) AS ({})
+             UPDATE delivery SET attempt = v.made, state = v.new_state,
+                due_at = CASE WHEN v.retry_at = {NO_RETRY} THEN due_at ELSE v.retry_at END,
                 claimed_by = NULL, claimed_until = NULL
-             WHERE id = $1 AND claimed_by = $2 AND attempt = $3 - 1",
-            vec![
-                attempt.delivery_id.into(),
-                attempt.holder.into(),
-                i64::from(attempt.attempt).into(),
-                state.into(),
-                due_at.into(),
-            ],
-        )
-        .await?;
-        if changed == 1 {
-            insert_attempt(&unit, attempt).await?;
-        }
+             FROM v WHERE id = v.finished_id AND claimed_by = v.holder AND attempt = v.made - 1
+             RETURNING id",
+            source.sql
+        );
+        let rows: Vec<ClaimedRow> = all(unit.db(), &sql, source.values).await?;
+        finished.extend(rows.into_iter().map(|row| row.id));
+    }
+    let made = ordered.into_iter().filter(|attempt| finished.contains(&attempt.delivery_id));
+    let rows = made.map(attempt_row).collect();
+    for source in row_set::sources(db.backend(), &ATTEMPT_COLUMNS, &[], rows) {
+        let sql = format!(
+            "INSERT INTO delivery_attempt (delivery_id, n, started_at, duration_ms, url,
+                status_code, error, response) {}",
+            source.sql
+        );
+        execute(unit.db(), &sql, source.values).await?;
     }
     unit.commit().await?;
     Ok(())
 }
 
-async fn insert_attempt(unit: &super::UnitOfWork, attempt: &FinishedAttempt) -> Result<()> {
-    execute(
-        unit.db(),
-        "INSERT INTO delivery_attempt (delivery_id, n, started_at, duration_ms, url, status_code,
-            error, response) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        vec![
-            attempt.delivery_id.into(),
-            i64::from(attempt.attempt).into(),
-            attempt.started_at.0.into(),
-            i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX).into(),
-            attempt.url.clone().into(),
-            attempt.status_code.map(i64::from).into(),
-            attempt.error.clone().into(),
-            attempt.response.replace('\0', "\u{FFFD}").into(),
-        ],
-    )
-    .await?;
-    Ok(())
+/// The values of [`FINISHED_COLUMNS`].
+fn finished_row(attempt: &FinishedAttempt) -> Vec<Value> {
+    let (state, retry_at) = match attempt.next {
+        NextStep::Delivered => ("delivered", NO_RETRY),
+        NextStep::RetryAt(at) => ("pending", at.0),
+        NextStep::Failed => ("failed", NO_RETRY),
+    };
+    vec![
+        attempt.delivery_id.into(),
+        attempt.holder.into(),
+        i64::from(attempt.attempt).into(),
+        state.into(),
+        retry_at.into(),
+    ]
+}
+
+/// The values of [`ATTEMPT_COLUMNS`].
+fn attempt_row(attempt: &FinishedAttempt) -> Vec<Value> {
+    vec![
+        attempt.delivery_id.into(),
+        i64::from(attempt.attempt).into(),
+        attempt.started_at.0.into(),
+        i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX).into(),
+        attempt.url.clone().into(),
+        attempt.status_code.map_or(0, i64::from).into(),
+        attempt.error.clone().unwrap_or_default().into(),
+        attempt.response.replace('\0', "\u{FFFD}").into(),
+    ]
 }

@@ -73,11 +73,7 @@ pub async fn claim(unit: &UnitOfWork, claims: &[Claim], now: Micros) -> Result<V
     let day = now.0.div_euclid(MICROS_PER_DAY);
     let rows = ordered.iter().map(|claim| {
         let mut row = claim.key_row();
-        row.extend([
-            claim.request_hash.to_vec().into(),
-            claim.resource_id.into(),
-            day.into(),
-        ]);
+        row.extend([claim.request_hash.to_vec().into(), claim.resource_id.into(), day.into()]);
         row
     });
     let backend = unit.db().get_database_backend();

@@ -218,7 +218,8 @@ impl InvoiceRow {
 pub async fn insert(unit: &UnitOfWork, invoices: &[Invoice]) -> Result<()> {
     let backend = unit.db().get_database_backend();
     let rows = invoices.iter().map(new_row).collect();
-    for source in row_set::sources(backend, &NEW_COLUMNS, &["'pending'", "'none'", "1", "0"], rows) {
+    for source in row_set::sources(backend, &NEW_COLUMNS, &["'pending'", "'none'", "1", "0"], rows)
+    {
         let sql = format!(
             "INSERT INTO invoice ({}, status, exception, version, event_count) {}",
             NEW_COLUMNS.map(|(name, _)| name).join(", "),

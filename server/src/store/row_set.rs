@@ -22,6 +22,8 @@ pub(super) enum Kind {
     OptionalText,
     /// A whole number.
     Number,
+    /// A whole number; zero stands for none.
+    OptionalNumber,
     /// True or false.
     Flag,
     /// Bytes.
@@ -33,7 +35,7 @@ impl Kind {
         match self {
             Self::Id => ("uuid[]", ArrayType::Uuid),
             Self::Text | Self::OptionalText => ("text[]", ArrayType::String),
-            Self::Number => ("bigint[]", ArrayType::BigInt),
+            Self::Number | Self::OptionalNumber => ("bigint[]", ArrayType::BigInt),
             Self::Flag => ("boolean[]", ArrayType::Bool),
             Self::Bytes => ("bytea[]", ArrayType::Bytes),
         }
@@ -44,6 +46,7 @@ impl Kind {
         match self {
             Self::Id => format!("NULLIF({place}, '{}'::uuid)", Uuid::nil()),
             Self::OptionalText => format!("NULLIF({place}, '')"),
+            Self::OptionalNumber => format!("NULLIF({place}, 0)"),
             _ => place.to_owned(),
         }
     }
@@ -55,6 +58,7 @@ impl Kind {
             (Self::OptionalText, Value::String(Some(text))) if text.is_empty() => {
                 Value::String(None)
             }
+            (Self::OptionalNumber, Value::BigInt(Some(0))) => Value::BigInt(None),
             (_, value) => value,
         }
     }

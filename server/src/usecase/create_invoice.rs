@@ -11,10 +11,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::address_leases::AddressLeases;
+use super::address_leases::{AddressLeases, TakenAddress};
 use super::{CONFLICT_RETRIES_MAX, Caller};
-pub use group::Groups;
-use group::Outcome;
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Exception, Standing, Status, Terms};
@@ -22,9 +20,10 @@ use crate::domain::metadata;
 use crate::domain::price::{self, PriceError};
 use crate::env::Env;
 use crate::rates::{Rate, RateSource};
-use crate::store::addresses::LeasedAddress;
 use crate::store::invoices::{Invoice, InvoiceView};
 use crate::store::{Db, StoreError};
+pub use group::Groups;
+use group::Outcome;
 
 /// Characters of an order id.
 const ORDER_ID_CHARS_MAX: usize = 255;
@@ -85,7 +84,7 @@ pub struct Prepared {
     parsed: Parsed,
     rate: Rate,
     amount_units: u128,
-    address: LeasedAddress,
+    address: TakenAddress,
 }
 
 struct Parsed {
@@ -173,8 +172,8 @@ impl CreateInvoice {
             network: parsed.network,
             order_id: parsed.order_id.clone(),
             metadata: parsed.metadata.clone(),
-            address_id: address.id,
-            address_text: address.signed.address.text.clone(),
+            address_id: address.leased.id,
+            address_text: address.leased.signed.address.text.clone(),
             amount_cents: parsed.cents,
             terms: Terms {
                 amount_units: *amount_units,

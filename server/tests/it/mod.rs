@@ -5,6 +5,7 @@ mod bad_input;
 mod concurrency;
 mod damage;
 mod golden;
+mod groups;
 mod grpc;
 mod recipes;
 mod webhooks;

@@ -3,6 +3,7 @@
 //! written is split off and spoils nothing for its neighbours. Not here: what an invoice says.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -28,6 +29,8 @@ pub struct Groups {
     queue: Mutex<Queue>,
     /// Groups under way at once.
     groups_max: usize,
+    /// Groups committed since the start.
+    committed: AtomicU64,
     /// Where groups run: they end by themselves, also when their callers went away, and the end of
     /// the process waits for them.
     tasks: TaskTracker,
@@ -81,7 +84,12 @@ impl Groups {
     /// No request yet. `is_sqlite`: the database has one writer, so one group is under way at a time.
     pub fn new(is_sqlite: bool, tasks: TaskTracker) -> Self {
         let groups_max = if is_sqlite { 1 } else { POSTGRES_GROUPS_MAX };
-        Self { queue: Mutex::default(), groups_max, tasks }
+        Self { queue: Mutex::default(), groups_max, committed: AtomicU64::new(0), tasks }
+    }
+
+    /// Groups committed since the start.
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -172,7 +180,8 @@ impl CreateInvoice {
             match self.commit(&part).await {
                 Ok(outcomes) => self.answer(part, outcomes),
                 Err(GroupError::AddressesLost(lost)) => {
-                    let is_lost = |request: &Waiting| lost.contains(&request.prepared.address.id);
+                    let is_lost =
+                        |request: &Waiting| lost.contains(&request.prepared.address.leased.id);
                     let (without, rest) = part.into_iter().partition(is_lost);
                     answer_lost(without);
                     parts.push((rest, attempts));
@@ -200,7 +209,8 @@ impl CreateInvoice {
     fn answer(&self, part: Vec<Waiting>, outcomes: Vec<Result<InvoiceView, Failure>>) {
         for (request, outcome) in part.into_iter().zip(outcomes) {
             let address = request.prepared.address;
-            let used = outcome.as_ref().is_ok_and(|view| view.invoice.address_id == address.id);
+            let used =
+                outcome.as_ref().is_ok_and(|view| view.invoice.address_id == address.leased.id);
             if !used {
                 self.leases.give_back(address);
             }
@@ -225,6 +235,7 @@ impl CreateInvoice {
                 // The commit may have gone through: nothing is written a second time.
                 _ => GroupError::Failed(error.into()),
             })?;
+            self.groups.committed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(applied.outcomes)
     }
@@ -240,7 +251,7 @@ impl CreateInvoice {
         let mut created = Vec::with_capacity(group.len());
         for (n, prepared) in group.iter().enumerate() {
             let Some(id) = claims.creates(n) else { continue };
-            used.push((prepared.address.id, prepared.caller.merchant_id));
+            used.push((prepared.address.leased.id, prepared.caller.merchant_id));
             created.push(self.invoice(id, prepared).map_err(GroupError::Refused)?);
         }
         let marked = addresses::mark_used(unit, self.leases.holder(), &used).await?;
