@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::response::IntoResponse as _;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use cryptopayment::transport::listener::{self, ListenerLimits};
 use cryptopayment_proto::v1::invoice_service_server::{InvoiceService, InvoiceServiceServer};

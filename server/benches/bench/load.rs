@@ -1,15 +1,14 @@
 //! The other end of a wire: this program again, as a process of its own, so that the server's CPU time
 //! is the server's alone. It is told what to call and how often, and prints how long it took.
 
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use cryptopayment_proto::v1;
 use cryptopayment_proto::v1::event_service_client::EventServiceClient;
 use cryptopayment_proto::v1::stream_events_request::From;
 use cryptopayment_sdk::{Client, CreateInvoice, Credentials};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 
@@ -37,14 +36,13 @@ pub struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Starts it. It ends with its parent's round at the latest.
+    /// Starts it. It ends when it has made its calls.
     pub fn start(&self) -> (Child, BufReader<ChildStdout>) {
         let (key, secret) = self.credentials;
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([COMMAND, self.kind, self.url, key, secret])
             .args([self.count.to_string(), self.callers.to_string(), self.extra.clone()])
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -55,16 +53,17 @@ impl Load<'_> {
     pub async fn round(&self, series: &mut Series) {
         let ticks = cpu_ticks();
         let (mut child, mut stdout) = self.start();
-        let seconds = line(&mut stdout).await.parse().unwrap();
-        child.wait().await.unwrap();
+        let seconds = line(&mut stdout).parse().unwrap();
+        let waited = tokio::task::block_in_place(|| child.wait());
+        assert!(waited.unwrap().success());
         series.note(self.count as u64, seconds, cpu_ticks() - ticks);
     }
 }
 
-/// The next line of a child.
-pub async fn line(stdout: &mut BufReader<ChildStdout>) -> String {
+/// The next line of a child; the runtime's other threads work on meanwhile.
+pub fn line(stdout: &mut BufReader<ChildStdout>) -> String {
     let mut line = String::new();
-    stdout.read_line(&mut line).await.unwrap();
+    tokio::task::block_in_place(|| stdout.read_line(&mut line)).unwrap();
     assert!(!line.is_empty(), "the other end died");
     line.trim().to_owned()
 }

@@ -45,7 +45,7 @@ pub async fn run() {
             extra: shared.to_string(),
         };
         let (mut child, mut stdout) = load.start();
-        assert_eq!(line(&mut stdout).await, "open");
+        assert_eq!(line(&mut stdout), "open");
         tokio::time::sleep(SETTLE).await;
         let grown = proc_number("status", "VmRSS").saturating_sub(before);
         let what = format!("kB of memory, {watchers} {name}");
@@ -56,8 +56,8 @@ pub async fn run() {
         for id in &invoices {
             client.cancel_invoice(id).await.unwrap();
         }
-        let seconds = line(&mut stdout).await.parse().unwrap();
-        child.wait().await.unwrap();
+        let seconds = line(&mut stdout).parse().unwrap();
+        child.wait().unwrap();
         series.note((EVENTS * watchers) as u64, seconds, cpu_ticks() - ticks);
         series.print();
         server.finish().await;
