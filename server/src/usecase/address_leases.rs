@@ -23,7 +23,7 @@ const LEASE_SECONDS: i64 = 600;
 /// How long this process uses it: well before another may take it over.
 const LEASE_USED_SECONDS: u64 = 300;
 /// How long a caller waits for an empty pool to be filled and watched.
-const POOL_WAIT_MILLISECONDS_MAX: u64 = 3_000;
+const POOL_WAIT_MILLISECONDS_MAX: u64 = 5_000;
 /// The next block is leased when less than this part of one is left.
 const BLOCK_PARTS_LOW: usize = 2;
 /// How often the pool is looked at meanwhile, or ahead of need.

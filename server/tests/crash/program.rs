@@ -27,7 +27,7 @@ const LINGER_MAX: Duration = Duration::from_millis(300);
 /// How often it is looked for there.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long the program may live with an armed failpoint.
-const LIFE_MAX: Duration = Duration::from_secs(60);
+const LIFE_MAX: Duration = Duration::from_secs(120);
 
 /// A deployment that dies and lives again.
 pub struct Story {

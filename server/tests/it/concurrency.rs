@@ -9,14 +9,14 @@ use cryptopayment::chain::sandbox::Sandbox;
 use cryptopayment::domain::asset::Network;
 use cryptopayment::env::Env;
 use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus};
-use cryptopayment_sdk::{CreateInvoice, From};
+use cryptopayment_sdk::{Client, CreateInvoice, From};
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::conformance::world::{World, asked, share};
 use crate::support::rest::Rest;
-use crate::support::server::TestServer;
+use crate::support::server::{TestServer, eventually};
 
 /// Writers at once.
 const WRITERS: usize = 16;
@@ -62,6 +62,13 @@ async fn a_reader_of_the_stream_misses_and_reorders_nothing() {
     world.finish().await;
 }
 
+/// Whether the server has scanned Litecoin's block at `height`.
+async fn scanned_up_to(client: &Client, height: u64) -> Option<()> {
+    let networks = client.networks().await.unwrap();
+    let ltc = networks.into_iter().find(|network| network.network == "ltc")?;
+    (ltc.scanned_height >= height).then_some(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn allocating_at_full_speed_while_blocks_arrive_loses_no_payment() {
     let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
@@ -70,10 +77,12 @@ async fn allocating_at_full_speed_while_blocks_arrive_loses_no_payment() {
     let chain = Arc::new(sandbox.chain(Network::Ltc).await.unwrap());
     let stop = CancellationToken::new();
     let miner = tokio::spawn({
-        let (chain, stop) = (Arc::clone(&chain), stop.clone());
+        let (chain, stop, client) = (Arc::clone(&chain), stop.clone(), world.client.clone());
         async move {
             while !stop.is_cancelled() {
-                chain.mine(1).await.unwrap();
+                let tip = chain.mine(1).await.unwrap();
+                // Blocks arrive as fast as they are scanned: a backlog would only grow.
+                eventually("block scanned", || scanned_up_to(&client, tip.height)).await;
             }
         }
     });
@@ -113,7 +122,7 @@ async fn allocating_at_full_speed_while_blocks_arrive_loses_no_payment() {
 /// caller, and its callers wait the moment that filling a small pool takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_callers_does_not_exhaust_a_small_pool() {
-    let settings = "[pool]\naddresses_low = 4\naddresses_batch = 8\naddresses_leased = 8";
+    let settings = "[pool]\naddresses_low = 20\naddresses_batch = 40\naddresses_leased = 40";
     let server = TestServer::with(crate::ENGINE, settings).await;
     let mut callers = JoinSet::new();
     for _ in 0..24 {

@@ -111,7 +111,7 @@ async fn the_documented_handler_accepts_every_delivery() {
         .collect();
     assert_eq!(shipped, [false, true], "goods are shipped on confirmation alone");
     // Nothing is left to retry: each delivery was answered with 200.
-    tokio::time::timeout(Duration::from_secs(5), async {
+    tokio::time::timeout(Duration::from_secs(30), async {
         world.client.sandbox().advance_clock(7 * 3_600).await.unwrap();
     })
     .await
