@@ -8,7 +8,7 @@ use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
-use super::{Db, Result, StoreError, all, execute, lease_now};
+use super::{Db, Result, StoreError, UnitOfWork, all, execute, lease_now};
 use crate::domain::event::EventBody;
 use crate::domain::time::Micros;
 
