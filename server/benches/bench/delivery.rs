@@ -50,10 +50,10 @@ pub async fn run(engine: Engine) {
         Engine::Postgres => format!("'{id}'"),
     };
     let (merchant, key) = (id(core.caller.merchant_id), id(core.caller.api_key_id));
+    let endpoint = id(core.env.new_id());
     core.execute(&format!(
         "INSERT INTO endpoint (id, api_key_id, merchant_id, url, events, created_at)
-         VALUES ({}, {key}, {merchant}, '{receiver}', 'payment.confirmed', 1)",
-        id(core.env.new_id())
+         VALUES ({endpoint}, {key}, {merchant}, '{receiver}', 'payment.confirmed', 1)"
     ))
     .await;
     let deliverers: Vec<Arc<Deliverer>> =
@@ -66,9 +66,9 @@ pub async fn run(engine: Engine) {
         let (mut warm, mut warm_sql) = (Series::new("", ""), Series::new("", ""));
         let (whole, sql) =
             if round == 0 { (&mut warm, &mut warm_sql) } else { (&mut whole, &mut sql) };
-        enqueue(&core, &merchant, &key, &id, &mut seq).await;
+        enqueue(&core, [&merchant, &key, &endpoint], &id, &mut seq).await;
         sql.round(DELIVERIES, sql_alone(&core)).await;
-        enqueue(&core, &merchant, &key, &id, &mut seq).await;
+        enqueue(&core, [&merchant, &key, &endpoint], &id, &mut seq).await;
         whole.round(DELIVERIES, deliver(&deliverers)).await;
     }
     sql.print();
@@ -151,8 +151,7 @@ async fn sql_alone(core: &Core) {
 /// Writes the events and deliveries of a round, as the dispatcher would.
 async fn enqueue(
     core: &Core,
-    merchant: &str,
-    key: &str,
+    [merchant, key, endpoint]: [&str; 3],
     id: &impl Fn(Uuid) -> String,
     seq: &mut u64,
 ) {
@@ -167,7 +166,7 @@ async fn enqueue(
             now.0
         ));
         rows.push(format!(
-            "({}, {merchant}, {seq}, (SELECT id FROM endpoint WHERE api_key_id = {key}), {invoice},
+            "({}, {merchant}, {seq}, {endpoint}, {invoice},
              {}, 0, 'pending')",
             id(core.env.new_id()),
             now.0
