@@ -8,7 +8,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use calls::Scene;
+use calls::{Scene, statuses};
 use table::{Row, Section};
 
 /// Rows of all tables that there must be.
@@ -36,11 +36,11 @@ async fn holds(table: &str) {
     for row in &rows {
         wrong.extend(scene.check(row).await);
     }
-    let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for status in rows.iter().flat_map(|row| &row.statuses) {
-        *statuses.entry(status).or_default() += 1;
+        *counts.entry(status).or_default() += 1;
     }
-    println!("{table}: {} rows, by status {statuses:?}", rows.len());
+    println!("{table}: {} rows, by status {counts:?}", rows.len());
     assert!(wrong.is_empty(), "{} rows of {table} differ:\n{}", wrong.len(), wrong.join("\n"));
     scene.world.finish().await;
 }
@@ -52,7 +52,9 @@ fn there_are_many_rows_and_none_expects_a_fault_of_the_server() {
     for row in &rows {
         for status in &row.statuses {
             let own = status.starts_with('5') && !OWN_STATUSES.contains(&status.as_str());
-            assert!(!own && !OWN_CODES.contains(&status.as_str()), "{}: {status}", row.place);
+            // A message that is none is INTERNAL by gRPC's own rule, before there is a call.
+            let code = OWN_CODES.contains(&status.as_str()) && row.code != "-";
+            assert!(!own && !code, "{}: {status}", row.place);
         }
     }
     // The merchant's and the payer's methods alone are on this port, and each of them is tried.
@@ -101,8 +103,7 @@ async fn what_only_looks_odd_is_accepted() {
     let mut wrong = Vec::new();
     for row in &rows {
         let replies = scene.send(row).await.unwrap();
-        let statuses: Vec<String> = replies.iter().map(|reply| reply.status.to_string()).collect();
-        if statuses != row.statuses {
+        if statuses(row, &replies) != row.statuses {
             wrong.push(format!("{}: {:.200}\n  {replies:?}", row.place, row.payload));
         }
         created += replies.iter().filter(|reply| reply.body.contains("checkout_url")).count();

@@ -179,8 +179,7 @@ impl Scene {
     /// Sends a row's request over HTTP.
     pub async fn send(&self, row: &Row) -> Result<Vec<Reply>, String> {
         let ends = matches!(row.section, Section::Raw { ends: true });
-        let answers = row.statuses.len().max(1);
-        exchange(&self.host, &self.request(row), answers, ends).await
+        exchange(&self.host, &self.request(row), row.statuses.len(), ends).await
     }
 
     async fn check_http(&self, row: &Row) -> Option<String> {
@@ -188,7 +187,7 @@ impl Scene {
             Ok(replies) => replies,
             Err(wrong) => return Some(wrong),
         };
-        let statuses: Vec<String> = replies.iter().map(|reply| reply.status.to_string()).collect();
+        let statuses = statuses(row, &replies);
         if statuses != row.statuses {
             let bodies: Vec<&str> = replies.iter().map(|reply| reply.body.as_str()).collect();
             return Some(format!("wanted {:?}, got {statuses:?} {bodies:?}", row.statuses));
@@ -242,6 +241,15 @@ fn names(
         ("url", world.server.url.clone()),
         ("nl", "\r\n".to_owned()),
     ])
+}
+
+/// The statuses of all answers; fewer than were waited for, and the connection is closed.
+pub fn statuses(row: &Row, replies: &[Reply]) -> Vec<String> {
+    let mut statuses: Vec<String> = replies.iter().map(|reply| reply.status.to_string()).collect();
+    if statuses.len() < row.statuses.len() {
+        statuses.push("closed".to_owned());
+    }
+    statuses
 }
 
 /// Whether an answer is the documented error, to the byte, and the one of the row.

@@ -25,7 +25,7 @@ pub struct Row {
     /// File and line.
     pub place: String,
     pub section: Section,
-    /// The HTTP statuses of the answers, or the gRPC code. None: it is closed without an answer.
+    /// The HTTP statuses of the answers, or the gRPC code; `closed`: there is no answer any more.
     pub statuses: Vec<String>,
     /// The reason. `.`: HTTP itself refuses it, before there is a request to answer in JSON.
     pub code: String,
@@ -75,11 +75,10 @@ fn read_row(place: &str, section: Section, line: &str) -> Option<Row> {
     let (expected, payload) = line.split_once('|')?;
     let mut expected = expected.split_whitespace();
     let statuses = expected.next()?;
-    let statuses = if statuses == "closed" { Vec::new() } else { statuses.split('+').collect() };
     Some(Row {
         place: place.to_owned(),
         section,
-        statuses: statuses.into_iter().map(str::to_owned).collect(),
+        statuses: statuses.split('+').map(str::to_owned).collect(),
         code: expected.next()?.to_owned(),
         field: expected.next()?.to_owned(),
         hint: expected.next().map(|hint| hint.replace('~', " ").trim().to_owned()),
