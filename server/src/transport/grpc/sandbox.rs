@@ -249,8 +249,7 @@ pub(super) fn payment_kind(asked: i32) -> Result<v1::PaymentKind, Failure> {
 
 /// A fate of the field `field`.
 pub(super) fn fate(field: &str, asked: i32) -> Result<v1::Fate, Failure> {
-    v1::Fate::try_from(asked)
-        .map_err(|_| Failure::field(field, Reason::InvalidField, "is no fate"))
+    v1::Fate::try_from(asked).map_err(|_| Failure::field(field, Reason::InvalidField, "is no fate"))
 }
 
 fn fates(asked: &[v1::TransactionFate]) -> Result<Vec<(String, ForkFate)>, Failure> {

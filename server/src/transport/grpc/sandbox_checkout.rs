@@ -7,9 +7,7 @@ use cryptopayment_proto::sandbox::v1::{Fate, PayInvoiceRequest, PaymentKind};
 use tonic::{Request, Response, Status};
 
 use super::checkout::view;
-use super::sandbox::{
-    SandboxApi, fate, fork_fate, height, out_of_range, payment_kind, refused,
-};
+use super::sandbox::{SandboxApi, fate, fork_fate, height, out_of_range, payment_kind, refused};
 use crate::domain::deposit::{Deposit, DepositState};
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::store::invoices::InvoiceView;

@@ -97,7 +97,10 @@ async fn each_method_has_request_ids_of_its_own() {
     assert_eq!(post(&rest, &cancel, "k1", "{}").await.status, 200);
     // The repeat tells of the invoice as it is now.
     let again = create(&rest, "k3", SOUND).await;
-    assert_eq!((again.invoice_id(), again.json()["invoice"]["status"].as_str()), (id, Some("expired")));
+    assert_eq!(
+        (again.invoice_id(), again.json()["invoice"]["status"].as_str()),
+        (id, Some("expired"))
+    );
     world.finish().await;
 }
 
