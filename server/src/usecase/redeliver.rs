@@ -27,6 +27,10 @@ pub async fn run(
     request_id: Option<&str>,
 ) -> Result<Delivery, Failure> {
     let request_id = request_id::read(request_id)?;
+    // In a set of rows the nil id stands for none; a claim must name what it is about.
+    if id.is_nil() {
+        return Err(not_found());
+    }
     let unit = db.begin("redeliver_delivery").await?;
     if apply(&unit, env, caller, id, request_id).await? {
         unit.commit().await?;

@@ -7,3 +7,4 @@ pub mod exchanges;
 pub mod receiver;
 pub mod rest;
 pub mod server;
+pub mod wire;

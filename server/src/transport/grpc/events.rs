@@ -113,7 +113,7 @@ impl EventApi {
     /// Refuses a cursor whose next event is gone, and one from the future.
     async fn check_cursor(&self, merchant_id: Uuid, after: u64) -> Result<(), Status> {
         let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
-        if after > 0 && after + 1 < range.first {
+        if after > 0 && after < range.first - 1 {
             let text = format!("the oldest event kept is {}", range.first);
             return Err(status(Failure::new(Class::OutOfRange, Reason::CursorExpired, text)));
         }
