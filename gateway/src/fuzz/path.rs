@@ -79,8 +79,7 @@ pub fn path(data: &[u8]) {
                     continue;
                 }
                 let slashes = value.matches('/').count();
-                let raw = path.trim_start_matches('/').matches('/').count();
-                assert!(slashes <= raw, "a slash came out of {path}: {value}");
+                assert!(slashes < path.matches('/').count(), "a slash came out of {path}: {value}");
             }
         }
         Found::OtherMethods(methods) => {
