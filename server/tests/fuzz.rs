@@ -21,12 +21,12 @@ use driver::run;
 
 #[test]
 fn amounts_are_exact_and_every_rounding_has_its_direction() {
-    run("amounts", 60_000, amounts::amounts);
+    run("amounts", 30_000, amounts::amounts);
 }
 
 #[test]
 fn a_damaged_address_is_refused() {
-    run("addresses", 10_000, addresses::addresses);
+    run("addresses", 6_000, addresses::addresses);
 }
 
 #[test]

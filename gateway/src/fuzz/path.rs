@@ -111,7 +111,9 @@ fn slow(method: Method, template: &str) -> Slow<'_> {
 
 /// The route for GET; else whether the path has another method.
 fn expected(known: &[(Template, Slow<'_>)], path: &str) -> Result<usize, bool> {
-    let Some(rest) = path.strip_prefix('/').filter(|_| !known.is_empty()) else { return Err(false) };
+    let Some(rest) = path.strip_prefix('/').filter(|_| !known.is_empty()) else {
+        return Err(false);
+    };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let parts: Vec<&str> = rest.split('/').filter(|_| !rest.is_empty()).collect();
     if parts.len() > SEGMENTS_MAX {

@@ -31,7 +31,9 @@ impl Contract {
         let pool = DescriptorPool::decode(descriptor_set).unwrap();
         let messages = pool.all_messages().filter(|message| !message.is_map_entry());
         let writers = messages
-            .filter_map(|message| MessageWriter::of(&pool, message.full_name(), JSON_BYTES_MAX).ok())
+            .filter_map(|message| {
+                MessageWriter::of(&pool, message.full_name(), JSON_BYTES_MAX).ok()
+            })
             .collect();
         Self { gateway, pool, writers }
     }

@@ -92,9 +92,9 @@ fn asked(text: &str) {
             assert!((-4..=5).contains(&below), "{text} became {cents}");
         }
         Err(PriceError::TooSmall) => {
-            let negative = text.strip_prefix('-').is_some_and(|rest| {
-                rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-            });
+            let negative = text
+                .strip_prefix('-')
+                .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
             let whole = text.split('.').next().unwrap_or_default();
             assert!(negative || whole.bytes().all(|byte| byte == b'0'), "{text}");
         }
@@ -113,8 +113,8 @@ fn priced(units: u128, rate: &str) {
         assert_eq!(coins % step, 0, "wallets cannot send {coins} {asset}");
         let rate = amount::parse_decimal(rate, RATE_DECIMALS).unwrap();
         let worth = |steps: u128| steps.checked_mul(rate)?.checked_mul(100);
-        let asked = u128::try_from(cents).unwrap()
-            * 10_u128.pow(asset.payable_decimals() + RATE_DECIMALS);
+        let asked =
+            u128::try_from(cents).unwrap() * 10_u128.pow(asset.payable_decimals() + RATE_DECIMALS);
         let steps = coins / step;
         assert!(worth(steps).is_none_or(|worth| worth >= asked), "{cents} at {rate}: too few");
         assert!(worth(steps - 1).is_some_and(|worth| worth < asked), "{cents} at {rate}: too many");

@@ -42,7 +42,11 @@ fn public(host: &str, text: &str) {
         Err(_) => {
             assert!(host.contains('.') && !host.ends_with('.'), "{text}");
             let last = host.rsplit('.').next().unwrap_or_default();
-            assert!(!["localhost", "local", "internal"].contains(&last) && !host.ends_with(".home.arpa"), "{text}");
+            assert!(
+                !["localhost", "local", "internal"].contains(&last)
+                    && !host.ends_with(".home.arpa"),
+                "{text}"
+            );
             assert!(!last.bytes().all(|byte| byte.is_ascii_digit()), "{text} is a number");
         }
     }
