@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env as Variables, Format as _, Serialized, Toml};
+use reqwest::Url;
 use serde::Deserialize;
 
 use crate::domain::address::ChainKind;
@@ -290,6 +291,14 @@ impl Config {
         let scheme_ok = public.starts_with("https://") || (!live && public.starts_with("http://"));
         if !scheme_ok {
             problems.push("http.public_url: must be an https URL (http in the sandbox)".to_owned());
+        }
+        for origin in &self.http.cors_origins {
+            // Browsers compare the text: a slash too many, and nobody is let in.
+            let read = Url::parse(origin).map(|url| url.origin().ascii_serialization());
+            if read.as_ref() != Ok(origin) {
+                let why = "is no origin like https://shop.example";
+                problems.push(format!("http.cors_origins: `{origin}` {why}"));
+            }
         }
         let url = &self.database.url;
         let known = ["", "sqlite://", "postgres://", "postgresql://"];
