@@ -16,6 +16,7 @@ pub mod invoices;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod ledger_audit;
 pub mod ledger_entries;
 pub mod merchants;
 pub mod timeline;
