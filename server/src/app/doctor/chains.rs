@@ -170,8 +170,7 @@ async fn reading(network: Network, db: &Db, is_running: bool, env: &Env) -> Opti
         Ok(at) => at?,
         Err(error) => return Some(Check::fail(name, error.to_string(), "see the database's log")),
     };
-    let offset = crate::store::deployment::business_offset(db).await.unwrap_or(0);
-    let now = crate::domain::time::Micros(env.system_now().0.saturating_add(offset));
+    let now = env.now();
     let age = now.since(at.watermark);
     let text = format!(
         "scanned {} of {}, last complete read {} s ago",

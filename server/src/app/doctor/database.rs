@@ -186,7 +186,9 @@ async fn clock(db: &Db, env: &Env) -> Check {
     // The database read its clock somewhere between the two.
     let middle = Micros(before.0.midpoint(after.0));
     let off = theirs.since(middle).max(middle.since(theirs));
-    let ahead = deployment::business_offset(db).await.unwrap_or(0) / 1_000_000;
+    // What is due is judged by business time from here on.
+    env.set_business_offset(deployment::business_offset(db).await.unwrap_or(0));
+    let ahead = env.business_offset() / 1_000_000;
     let sandbox = if ahead > 0 { format!("; business time is {ahead} s ahead") } else { String::new() };
     let text = format!("this machine and the database differ by {} ms{sandbox}", off.as_millis());
     let state = match off {

@@ -96,15 +96,8 @@ impl Tester {
     }
 
     fn request(&self, key: &ApiKey) -> anyhow::Result<SignedRequest> {
-        let sealed = Sealed {
-            api_key_id: key.id,
-            app_key: &key.app_key,
-            secret: key.signing_secret.as_deref(),
-            secret_previous: key.signing_secret_previous.as_deref(),
-            previous_until: key.signing_secret_previous_until,
-        };
         let now = self.env.now();
-        let signers = webhook_secrets::open(&self.secrets, sealed, now)?;
+        let signers = webhook_secrets::open(&self.secrets, Sealed::of(key), now)?;
         let message = Message {
             body: &body::test_event(now),
             event_id: &format!("test-{}", self.env.new_id()),
