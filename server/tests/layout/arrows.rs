@@ -14,8 +14,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("secret_box", &["env"]),
     ("signals", &["domain"]),
     ("config", &["domain"]),
-    // Clients of a running server, and what it prints of itself.
-    ("cli", &["app", "config"]),
+    // Clients of a running server, and what it prints of itself. `listen` sends what `webhook` sends,
+    // by the same code.
+    ("cli", &["app", "config", "domain", "webhook"]),
     ("store", &["domain"]),
     ("chain", &["domain"]),
     ("signer", &["domain"]),
