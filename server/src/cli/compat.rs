@@ -96,7 +96,7 @@ impl Compat {
     }
 
     /// A word that no earlier run has used.
-    fn next(&self) -> String {
+    fn unique(&self) -> String {
         self.env.new_id().simple().to_string()
     }
 

@@ -57,7 +57,7 @@ impl NetworkRow {
 /// Creates an invoice as one of the documented clients does, and checks the answer.
 pub async fn create(compat: &mut Compat, speaker: Speaker, name: &'static str) -> Result<Answer> {
     compat.begin(name);
-    let order_id = format!("compat-{}", compat.next());
+    let order_id = format!("compat-{}", compat.unique());
     let body = speaker.invoice(compat.network.network, &order_id);
     let answer = compat.call(Call { speaker, ..Call::post(INVOICES, &body) }).await?;
     success(compat, &answer, "success, invoice, checkout_url");
@@ -275,7 +275,7 @@ pub async fn amounts(compat: &mut Compat) -> Result<()> {
 /// The same call twice with one `Idempotency-Key`; creates an invoice, so in a sandbox alone.
 pub async fn repeated(compat: &mut Compat) -> Result<()> {
     compat.begin("Idempotency-Key");
-    let key = format!("compat-{}", compat.next());
+    let key = format!("compat-{}", compat.unique());
     let body = Speaker::Php.invoice(compat.network.network, &key);
     let headers = [("idempotency-key", key.as_str())];
     let call = Call { headers: &headers, ..Call::post(INVOICES, &body) };

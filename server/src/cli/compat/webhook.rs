@@ -53,7 +53,7 @@ async fn change(compat: &mut Compat, body: &Value) -> Result<u16> {
 }
 
 async fn exchange(compat: &mut Compat, receiver: &mut Receiver, endpoint: &Raw) -> Result<()> {
-    let order_id = format!("compat-{}", compat.next());
+    let order_id = format!("compat-{}", compat.unique());
     let body = Speaker::Php.invoice(compat.network.network, &order_id);
     let created = compat.call(Call::post("/api/v1/invoices", &body)).await?;
     let id = created.json.at("invoice.id").and_then(Raw::text).unwrap_or_default().to_owned();
