@@ -45,20 +45,12 @@ impl Check {
     }
 
     /// Something to look at.
-    pub fn warn(
-        name: impl Into<String>,
-        text: impl Into<String>,
-        cure: impl Into<String>,
-    ) -> Self {
+    pub fn warn(name: impl Into<String>, text: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { name: name.into(), state: State::Warn, text: text.into(), cure: cure.into() }
     }
 
     /// Something to repair.
-    pub fn fail(
-        name: impl Into<String>,
-        text: impl Into<String>,
-        cure: impl Into<String>,
-    ) -> Self {
+    pub fn fail(name: impl Into<String>, text: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { state: State::Fail, ..Self::warn(name, text, cure) }
     }
 }
@@ -106,7 +98,8 @@ fn configuration(config: &Config, file: Option<&Path>) -> Check {
         || "defaults and environment (no --config)".to_owned(),
         |file| file.display().to_string(),
     );
-    let networks: Vec<&str> = config.enabled().into_keys().map(|network| network.as_str()).collect();
+    let networks: Vec<&str> =
+        config.enabled().into_keys().map(|network| network.as_str()).collect();
     let text = format!("{from}; {}; {}", config.environment.as_str(), networks.join(", "));
     let local = ["//127.", "//localhost", "//[::1]"];
     let is_local = local.iter().any(|start| config.http.public_url.contains(start));

@@ -20,8 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::output::{Answer, Section};
 use super::{
     AdminArguments, AdminCommand, AppKeyCommand, KeyView, KeysCommand, Late, MerchantsCommand,
-    NetworksCommand,
-    WebhookCommand,
+    NetworksCommand, WebhookCommand,
 };
 
 mod audit;
@@ -30,7 +29,7 @@ mod deliveries;
 /// Columns of tables of merchants, for people.
 const MERCHANT_COLUMNS: &[&str] = &["id", "name", "approved", "late", "shortfall_percent"];
 /// Columns of tables of keys, for people.
-const KEY_COLUMNS: &[&str] = 
+const KEY_COLUMNS: &[&str] =
     &["api_key", "name", "revoked", "view", "webhook_url", "webhook_events"];
 
 /// Runs one command.

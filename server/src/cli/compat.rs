@@ -60,7 +60,10 @@ pub struct CompatArguments {
 impl std::fmt::Debug for CompatArguments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { url, key, .. } = self;
-        f.debug_struct("CompatArguments").field("url", url).field("key", key).finish_non_exhaustive()
+        f.debug_struct("CompatArguments")
+            .field("url", url)
+            .field("key", key)
+            .finish_non_exhaustive()
     }
 }
 

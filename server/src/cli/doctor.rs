@@ -9,10 +9,10 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixStream};
 
-use super::output::{Answer, Section, spinner};
 use super::health;
-use crate::app::doctor::{Check, Examination, State, examine};
+use super::output::{Answer, Section, spinner};
 use crate::app::admin_socket;
+use crate::app::doctor::{Check, Examination, State, examine};
 use crate::config::{Config, ConfigError};
 use crate::env::Env;
 

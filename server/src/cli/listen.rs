@@ -173,11 +173,15 @@ impl Listener {
     async fn follow(&mut self) -> Result<(), Stop> {
         let channel = self.connection.channel.clone();
         let request = self.connection.request(v1::GetWebhookEndpointRequest {});
-        let answer = WebhookServiceClient::new(channel.clone()).get_webhook_endpoint(request).await?;
+        let answer =
+            WebhookServiceClient::new(channel.clone()).get_webhook_endpoint(request).await?;
         let endpoint = answer.into_inner().endpoint.unwrap_or_default();
         let keys = Keys::read(&endpoint)?;
-        let wanted =
-            if self.arguments.events.is_empty() { &endpoint.events } else { &self.arguments.events };
+        let wanted = if self.arguments.events.is_empty() {
+            &endpoint.events
+        } else {
+            &self.arguments.events
+        };
         let request = v1::StreamEventsRequest { from: Some(self.from) };
         let request = self.connection.request(request);
         let mut stream =

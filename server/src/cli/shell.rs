@@ -73,7 +73,9 @@ fn describe(page: &mut Vec<u8>, command: &Definition, above: &str) -> std::io::R
         man.render_options_section(&mut section)?;
         man.render_extra_section(&mut section)?;
         // Below its own heading the sections are subsections.
-        page.extend_from_slice(String::from_utf8_lossy(&section).replace(".SH ", ".SS ").as_bytes());
+        page.extend_from_slice(
+            String::from_utf8_lossy(&section).replace(".SH ", ".SS ").as_bytes(),
+        );
         return Ok(());
     }
     for command in inner {

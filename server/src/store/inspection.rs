@@ -4,7 +4,7 @@
 
 use cryptopayment_migrations::Migrator;
 use sea_orm::FromQueryResult;
-use sea_orm_migration::{MigrationName as _, MigratorTrait};
+use sea_orm_migration::MigratorTrait;
 
 use super::deployment::Deployment;
 use super::{Db, Result, StoreError, all, lease_now, one};

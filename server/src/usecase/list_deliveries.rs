@@ -77,8 +77,8 @@ pub async fn of_all(
 
 /// One delivery of any merchant with its newest attempts.
 pub async fn get_any(db: &Db, id: Uuid) -> Result<(Delivery, Vec<Attempt>), Failure> {
-    let (_, delivery) = delivery_log::get_any(db, id).await?.ok_or_else(not_found)?;
-    let attempts = delivery_log::attempts(db, id, ATTEMPTS_SHOWN_MAX).await?;
+    let (merchant_id, delivery) = delivery_log::get_any(db, id).await?.ok_or_else(not_found)?;
+    let attempts = delivery_log::attempts(db, merchant_id, id, ATTEMPTS_SHOWN_MAX).await?;
     Ok((delivery, attempts))
 }
 

@@ -36,7 +36,8 @@ async fn our_own_server_is_as_documented() {
     let endpoint = server.client().webhook_endpoint().await.unwrap();
     assert_eq!(endpoint.url.as_deref(), Some("http://127.0.0.1:9/before"), "it was put back");
     assert_eq!(endpoint.events, ["invoice.expired"]);
-    let table = beside(&server, &["compat", &server.url, key, secret, "--network", "ltc"]).await.ok();
+    let table =
+        beside(&server, &["compat", &server.url, key, secret, "--network", "ltc"]).await.ok();
     assert!(table.out.contains("create (PHP)") && !table.out.contains("differ"), "{table:?}");
     server.finish().await;
 }
@@ -87,7 +88,10 @@ async fn differences_are_named_with_what_was_expected() {
     }
     assert_eq!(find("invoice keys")["result"], "differs", "their order counts");
     let table = beside(&server, &["compat", &url, "pk_test_1", "sk_test_1"]).await;
-    assert!(table.out.contains("EXPECTED") && table.out.contains("2024-01-15T10:00:00Z"), "{table:?}");
+    assert!(
+        table.out.contains("EXPECTED") && table.out.contains("2024-01-15T10:00:00Z"),
+        "{table:?}"
+    );
     stop.cancel();
     server.finish().await;
 }

@@ -197,8 +197,7 @@ async fn webhook_endpoints_are_resolved_and_tested_on_request_alone() {
     let receiver = Receiver::start().await;
     let check = format!("webhook {}", server.credentials.0);
     let set = async |url: &str| {
-        let change =
-            UpdateWebhookEndpointRequest { url: Some(url.to_owned()), events: Vec::new() };
+        let change = UpdateWebhookEndpointRequest { url: Some(url.to_owned()), events: Vec::new() };
         server.client().update_webhook_endpoint(change).await.unwrap();
     };
     set(&receiver.url).await;

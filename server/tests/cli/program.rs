@@ -84,8 +84,7 @@ pub async fn confirmed_invoice(server: &TestServer) -> Invoice {
     let client = server.client();
     let created = client.create_invoice(CreateInvoice::new("ltc", "50")).await.unwrap();
     let id = created.invoice.unwrap().id;
-    let pay =
-        PayInvoiceRequest { invoice_id: id.clone(), blocks: 6, ..Default::default() };
+    let pay = PayInvoiceRequest { invoice_id: id.clone(), blocks: 6, ..Default::default() };
     client.sandbox().pay(pay).await.unwrap();
     eventually("confirmed", || async {
         let invoice: v1::Invoice = client.get_invoice(&id).await.ok()?;

@@ -47,9 +47,10 @@ async fn the_manual_describes_every_command() {
     let page = page.replace("\\-", "-");
     for name in every_command() {
         let definition = Arguments::command();
-        let leaf = name.split(' ').skip(1).try_fold(&definition, |command, word| {
-            command.find_subcommand(word)
-        });
+        let leaf = name
+            .split(' ')
+            .skip(1)
+            .try_fold(&definition, |command, word| command.find_subcommand(word));
         if leaf.unwrap().get_subcommands().next().is_none() {
             assert!(page.contains(&format!(".SH \"{}\"", name.to_uppercase())), "{name}");
         }

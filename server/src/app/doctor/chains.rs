@@ -88,17 +88,15 @@ async fn node(
         report.headers,
         report.peers
     );
-    if stamp.is_some_and(|stamp| stamp.genesis != genesis || stamp.chain != settings.chain.as_str()) {
+    if stamp.is_some_and(|stamp| stamp.genesis != genesis || stamp.chain != settings.chain.as_str())
+    {
         let cure = "the database was begun on another chain: name the node that it belongs to";
         return Check::fail(name, text, cure);
     }
     judged(name, text, network, settings.chain, &report, env)
 }
 
-async fn ask(
-    network: Network,
-    settings: &NetworkSettings,
-) -> anyhow::Result<(String, NodeReport)> {
+async fn ask(network: Network, settings: &NetworkSettings) -> anyhow::Result<(String, NodeReport)> {
     let timeout = Duration::from_secs(NODE_SECONDS_MAX);
     let rpc = RpcSettings { timeout, ..rpc_settings(&settings.node)? };
     let reader = BitcoinReader::new(network, settings.chain, &rpc)?;
@@ -135,7 +133,8 @@ fn judged(
         return Check::ok(name, text);
     }
     if report.is_syncing || report.headers.saturating_sub(report.blocks) > BEHIND_BLOCKS_MAX {
-        let cure = "wait until the node has caught up; no invoice of this network expires meanwhile";
+        let cure =
+            "wait until the node has caught up; no invoice of this network expires meanwhile";
         return Check::warn(name, text, cure);
     }
     if report.peers == 0 {

@@ -146,7 +146,8 @@ async fn triggers(db: &Db) -> Check {
         }
         Ok(missing) => {
             let text = format!("triggers are missing or disabled: {}", missing.join(", "));
-            let cure = "somebody removed them: run `cryptopayment admin audit`, compare with a backup";
+            let cure =
+                "somebody removed them: run `cryptopayment admin audit`, compare with a backup";
             Check::fail(name, text, cure)
         }
         Err(error) => unreadable(name, &error),
@@ -189,7 +190,8 @@ async fn clock(db: &Db, env: &Env) -> Check {
     // What is due is judged by business time from here on.
     env.set_business_offset(deployment::business_offset(db).await.unwrap_or(0));
     let ahead = env.business_offset() / 1_000_000;
-    let sandbox = if ahead > 0 { format!("; business time is {ahead} s ahead") } else { String::new() };
+    let sandbox =
+        if ahead > 0 { format!("; business time is {ahead} s ahead") } else { String::new() };
     let text = format!("this machine and the database differ by {} ms{sandbox}", off.as_millis());
     let state = match off {
         off if off > CLOCK_OFF_FAIL => State::Fail,

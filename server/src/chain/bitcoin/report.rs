@@ -60,8 +60,7 @@ impl BitcoinReader {
     pub async fn report(&self) -> Result<NodeReport, ChainError> {
         let network: NetworkInfo = self.rpc.call("getnetworkinfo", json!([])).await?;
         let chain: ChainInfo = self.rpc.call("getblockchaininfo", json!([])).await?;
-        let tip: HeaderInfo =
-            self.rpc.call("getblockheader", json!([chain.bestblockhash])).await?;
+        let tip: HeaderInfo = self.rpc.call("getblockheader", json!([chain.bestblockhash])).await?;
         Ok(NodeReport {
             version: network.subversion,
             peers: network.connections,

@@ -52,7 +52,9 @@ impl Speaker {
                 format!(r#"{{"network":"{network}","amount_usd":1,"order_id":"{order_id}"}}"#)
             }
             Self::Python => {
-                format!(r#"{{"network": "{network}", "amount_usd": 1.0, "order_id": "{order_id}"}}"#)
+                format!(
+                    r#"{{"network": "{network}", "amount_usd": 1.0, "order_id": "{order_id}"}}"#
+                )
             }
         }
     }
@@ -148,7 +150,8 @@ impl Caller {
         for (name, value) in call.speaker.headers().iter().chain(call.headers) {
             request = request.header(*name, *value);
         }
-        let mut response = request.send().await.with_context(|| format!("{url} does not answer"))?;
+        let mut response =
+            request.send().await.with_context(|| format!("{url} does not answer"))?;
         let content_type = response.headers().get("content-type");
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (status, content_type) = (response.status().as_u16(), content_type.to_owned());

@@ -137,7 +137,11 @@ pub async fn read_back(compat: &mut Compat, created: &Answer) -> Result<()> {
     let answer = compat.call(Call::get(&path)).await?;
     success(compat, &answer, "success, invoice");
     let same = answer.json.get("invoice") == created.json.get("invoice");
-    compat.equal("invoice", "as it was created", if same { "as it was created" } else { "another" });
+    compat.equal(
+        "invoice",
+        "as it was created",
+        if same { "as it was created" } else { "another" },
+    );
     let slash = compat.call(Call::get(&format!("{path}/"))).await?;
     compat.equal("a slash at the end", "200", slash.status);
     compat.equal("a slash at the end, body", "the same", sameness(&answer, &slash));
@@ -163,9 +167,8 @@ pub async fn list(compat: &mut Compat) -> Result<()> {
         compat.equal("page", page, shown(pagination, "page"));
         compat.equal("per_page", "20", shown(pagination, "per_page"));
         let invoices = answer.json.get("invoices").map_or(&[][..], Raw::entries);
-        compat.holds("invoices", "20 at most", &invoices.len().to_string(), |_| {
-            invoices.len() <= 20
-        });
+        compat
+            .holds("invoices", "20 at most", &invoices.len().to_string(), |_| invoices.len() <= 20);
         if let Some(first) = invoices.first() {
             compat.equal("invoice keys", INVOICE_KEYS, first.keys());
         }
@@ -203,7 +206,11 @@ pub async fn errors(compat: &mut Compat) -> Result<()> {
         ("no network", r#"{"amount_usd":1}"#.to_owned(), Some("network")),
         ("an unknown network", r#"{"network":"doge","amount_usd":1}"#.to_owned(), Some("network")),
         ("no amount", format!(r#"{{"network":"{network}"}}"#), Some("amount_usd")),
-        ("too little", format!(r#"{{"network":"{network}","amount_usd":0.99}}"#), Some("amount_usd")),
+        (
+            "too little",
+            format!(r#"{{"network":"{network}","amount_usd":0.99}}"#),
+            Some("amount_usd"),
+        ),
         ("no number", format!(r#"{{"network":"{network}","amount_usd":"x"}}"#), Some("amount_usd")),
         ("half a body", r#"{"network":"#.to_owned(), None),
     ];
@@ -227,13 +234,7 @@ pub async fn errors(compat: &mut Compat) -> Result<()> {
     Ok(())
 }
 
-fn failure(
-    compat: &mut Compat,
-    what: &str,
-    status: u16,
-    field: Option<&str>,
-    answer: &Answer,
-) {
+fn failure(compat: &mut Compat, what: &str, status: u16, field: Option<&str>, answer: &Answer) {
     let (json, of) = (&answer.json, |part: &str| format!("{what}: {part}"));
     compat.equal(of("HTTP status"), status.to_string(), answer.status);
     compat.equal(of("Content-Type"), "application/json", &answer.content_type);
@@ -267,7 +268,11 @@ pub async fn amounts(compat: &mut Compat) -> Result<()> {
         let body = format!(r#"{{"network":"{network}","amount_usd":{written}}}"#);
         let answer = compat.call(Call::post(INVOICES, &body)).await?;
         compat.equal(format!("{written} is"), expected, shown(&answer.json, "invoice.amount_usd"));
-        compat.equal(format!("{written}, order_id"), "null", shown(&answer.json, "invoice.order_id"));
+        compat.equal(
+            format!("{written}, order_id"),
+            "null",
+            shown(&answer.json, "invoice.order_id"),
+        );
     }
     Ok(())
 }

@@ -63,8 +63,7 @@ async fn exchange(compat: &mut Compat, receiver: &mut Receiver, endpoint: &Raw) 
     let network = compat.network.network;
     let mine = format!("/sandbox/v1/networks/{network}/mine");
     let app_key = endpoint.at("endpoint.app_key").and_then(Raw::text).unwrap_or_default();
-    for (event, status) in
-        [("payment.detected", "confirming"), ("payment.confirmed", "confirmed")]
+    for (event, status) in [("payment.detected", "confirming"), ("payment.confirmed", "confirmed")]
     {
         let waiting = next_about(receiver, &id);
         let got = timeout(Duration::from_secs(DELIVERY_SECONDS_MAX), waiting).await.ok().flatten();
