@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod ledger_audit;
 pub mod ledger_entries;
 pub mod merchants;
+mod row_set;
 pub mod timeline;
 pub mod unit_of_work;
 

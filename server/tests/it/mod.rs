@@ -8,6 +8,7 @@ mod concurrency;
 mod damage;
 mod deliveries;
 mod golden;
+mod groups;
 mod grpc;
 mod ledger;
 mod pages;
