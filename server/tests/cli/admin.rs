@@ -180,7 +180,8 @@ async fn audit(engine: Engine) {
     let posting = format!("UPDATE posting SET amount = '{:039}' WHERE account_version > 0", 7);
     db.execute_unprepared(&posting).await.unwrap();
     db.execute_unprepared("UPDATE audit_log SET actor = 'nobody' WHERE seq = 2").await.unwrap();
-    db.execute_unprepared("UPDATE deposit SET credited = FALSE").await.unwrap();
+    let deposit = format!("UPDATE deposit SET amount = '{:039}' WHERE credited", 7);
+    db.execute_unprepared(&deposit).await.unwrap();
     db.close().await.unwrap();
     let said = beside(&server, &["admin", "audit"]).await;
     assert_eq!(said.code, 1, "{said:?}");

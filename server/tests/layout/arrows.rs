@@ -60,6 +60,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sea_orm", &["store", "chain/sandbox"]),
     ("sea_orm_migration", &["store"]),
     ("cryptopayment_migrations", &["app", "store"]),
+    // The command line calls with the generated clients: the tests hold the server against the SDK,
+    // which a server that brings its own would have to follow.
     ("cryptopayment_sdk", &[]),
     ("sqlx", &["store", "chain/sandbox"]),
     // HTML is made in one place, by a template that escapes.

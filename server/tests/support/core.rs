@@ -98,6 +98,7 @@ impl Core {
             networks: BTreeMap::from([(NETWORK, terms)]),
             lifetime: Duration::from_secs(1_800),
             inclusion_window: Duration::from_secs(86_400),
+            scenarios: None,
             db,
             env,
         })
@@ -143,6 +144,7 @@ async fn merchant(db: &Db, env: &Env, directory: &Path) -> Caller {
         api_key_id: key.id,
         public_id: key.public_id,
         honors_late: false,
+        shortfall_basis_points: 0,
     }
 }
 
