@@ -78,7 +78,7 @@ async fn server(address: SocketAddr, is_running: bool) -> Check {
         return Check::ok(SERVER, "runs, on a port that the system chose");
     }
     match health::status(address).await {
-        Ok(status) if status == health::Serving::Serving => {
+        Ok(health::Serving::Serving) => {
             Check::ok(SERVER, format!("runs and serves at {address}"))
         }
         Ok(status) => {

@@ -57,6 +57,23 @@ pub struct Line {
     pub account_asset: Option<String>,
 }
 
+/// A posting to a guarded account, with the balance that its merchant is shown after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The account.
+    pub account_id: Uuid,
+    /// Its kind.
+    pub kind: String,
+    /// Its version after the posting.
+    pub version: i64,
+    /// `debit` or `credit`.
+    pub side: String,
+    /// Digits.
+    pub amount: String,
+    /// Digits.
+    pub balance_after: Option<String>,
+}
+
 /// An account as it is stored, with everything that is derived from its postings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -145,6 +162,8 @@ struct Open {
 #[derive(Debug, Default)]
 pub struct Books {
     open: Option<Open>,
+    /// The account whose entries come in, and its balance after the last of them.
+    running: Option<(Uuid, Option<u128>)>,
     transfers: u64,
     posted: HashMap<Uuid, Posted>,
     tail: HashMap<Uuid, Sides>,
@@ -218,6 +237,27 @@ impl Books {
     pub fn version_twice(&mut self, account_id: Uuid, version: i64, times: i64) {
         let text = format!("version {version} stands at {times} postings");
         self.find(Check::Balances, account_id, text);
+    }
+
+    /// Takes the next entry, in the order of accounts and versions.
+    pub fn entry(&mut self, entry: &Entry) {
+        let before = match self.running {
+            Some((account, balance)) if account == entry.account_id => balance,
+            _ => Some(0),
+        };
+        let grows = if entry.kind == "merchant_receivable" { "debit" } else { "credit" };
+        let after = before.zip(amount(&entry.amount)).and_then(|(before, units)| {
+            if entry.side == grows { before.checked_add(units) } else { before.checked_sub(units) }
+        });
+        let told = entry.balance_after.as_deref().and_then(amount);
+        if after.is_none() || told != after {
+            let after = after.map_or_else(|| "no amount".to_owned(), |after| after.to_string());
+            let told = entry.balance_after.as_deref().unwrap_or("nothing");
+            let text = format!("at version {} shows {told}, is {after}", entry.version);
+            self.find(Check::Balances, entry.account_id, text);
+        }
+        // What is shown is what the next entry goes on from: one wrong entry is one finding.
+        self.running = Some((entry.account_id, told.or(after)));
     }
 
     /// Takes a posting that is not folded into a snapshot yet.

@@ -132,3 +132,32 @@ fn each_damage_is_found_where_it_is() {
     finds(Check::Totals, |rows| rows.lines[0].amount = "51".to_owned());
     finds(Check::Totals, |rows| rows.accounts[0].kind = "pocket".to_owned());
 }
+
+#[test]
+fn the_balances_that_merchants_are_shown_go_on_from_each_other() {
+    let entry = |version: i64, side: &str, amount: &str, after: &str| Entry {
+        account_id: AVAILABLE,
+        kind: "merchant_available".to_owned(),
+        version,
+        side: side.to_owned(),
+        amount: amount.to_owned(),
+        balance_after: Some(after.to_owned()),
+    };
+    let found = |entries: &[Entry]| {
+        let mut books = Books::default();
+        entries.iter().for_each(|entry| books.entry(entry));
+        books.take_findings().len()
+    };
+    let (first, second) = (entry(1, "credit", "50", "50"), entry(2, "debit", "20", "30"));
+    let owed = Entry {
+        account_id: CUSTODY,
+        kind: "merchant_receivable".to_owned(),
+        ..entry(1, "debit", "5", "5")
+    };
+    assert_eq!(found(&[first.clone(), second.clone(), owed]), 0);
+    assert_eq!(found(&[first.clone(), entry(2, "debit", "20", "31")]), 1);
+    assert_eq!(found(&[entry(1, "credit", "50", "49"), entry(2, "debit", "20", "29")]), 1);
+    assert_eq!(found(&[first.clone(), entry(2, "debit", "60", "0")]), 1, "overdrawn");
+    assert_eq!(found(&[Entry { balance_after: None, ..first }]), 1);
+    assert_eq!(found(&[second]), 1, "the entry before it is missing");
+}

@@ -9,7 +9,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Db, Result, all, audit, one};
-use crate::domain::books::{Account, Booking, Deposited, Line};
+use crate::domain::books::{Account, Booking, Deposited, Entry, Line};
 
 /// Rows of damage that one query returns: enough to see what is wrong.
 const DAMAGE_ROWS_MAX: i64 = 1_000;
@@ -44,6 +44,16 @@ struct LineRow {
     account_version: Option<i64>,
     transfer_asset: Option<String>,
     account_asset: Option<String>,
+}
+
+#[derive(FromQueryResult)]
+struct EntryRow {
+    account_id: Uuid,
+    kind: String,
+    account_version: i64,
+    side: String,
+    amount: String,
+    balance_after: Option<String>,
 }
 
 #[derive(FromQueryResult)]
@@ -180,6 +190,20 @@ impl Snapshot {
         .await
     }
 
+    /// The postings to guarded accounts after `(account, version)`, in this order.
+    pub async fn entries(&self, after: (Uuid, i64), limit: i64) -> Result<Vec<Entry>> {
+        let rows: Vec<EntryRow> = all(
+            &self.transaction,
+            "SELECT p.account_id, a.kind, p.account_version, p.side, p.amount, p.balance_after
+             FROM posting p JOIN account a ON a.id = p.account_id
+             WHERE p.account_version IS NOT NULL AND (p.account_id, p.account_version) > ($1, $2)
+             ORDER BY p.account_id, p.account_version LIMIT $3",
+            vec![after.0.into(), after.1.into(), limit.into()],
+        )
+        .await?;
+        Ok(rows.into_iter().map(EntryRow::read).collect())
+    }
+
     /// The rows after `(transfer, line)` that are not folded yet.
     pub async fn tail(&self, after: (Uuid, i64), limit: i64) -> Result<Vec<TailLine>> {
         all(
@@ -269,6 +293,19 @@ impl LineRow {
             account_version: self.account_version,
             transfer_asset: self.transfer_asset,
             account_asset: self.account_asset,
+        }
+    }
+}
+
+impl EntryRow {
+    fn read(self) -> Entry {
+        Entry {
+            account_id: self.account_id,
+            kind: self.kind,
+            version: self.account_version,
+            side: self.side,
+            amount: self.amount,
+            balance_after: self.balance_after,
         }
     }
 }

@@ -75,6 +75,7 @@ struct Audit {
 impl Audit {
     async fn run(mut self) -> Result<(), Failure> {
         self.transfers().await?;
+        self.entries().await?;
         self.tail().await?;
         self.deposits().await?;
         self.accounts().await?;
@@ -105,6 +106,18 @@ impl Audit {
             self.books.version_twice(twice.account_id, twice.account_version, twice.times);
         }
         Ok(())
+    }
+
+    async fn entries(&mut self) -> Result<(), Failure> {
+        let (mut after, mut done) = ((Uuid::nil(), -1), 0);
+        loop {
+            let entries = self.snapshot.entries(after, BATCH_ROWS).await?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            after = (last.account_id, last.version);
+            entries.iter().for_each(|entry| self.books.entry(entry));
+            done += entries.len() as u64;
+            self.tell(Check::Balances, done, self.counts.postings).await?;
+        }
     }
 
     async fn tail(&mut self) -> Result<(), Failure> {
