@@ -118,6 +118,27 @@ pub async fn claim_one(unit: &UnitOfWork, one: &Claim, now: Micros) -> Result<Cl
     claimed.ok_or_else(|| StoreError::Corrupt("a claim without an answer".to_owned()))
 }
 
+/// What a key stands for already, outside a unit of work.
+pub async fn find(
+    db: &Db,
+    principal_id: Uuid,
+    method: &'static str,
+    key: &str,
+) -> Result<Option<Claimed>> {
+    let row: Option<KeptRow> = one(
+        db.reader(),
+        "SELECT principal_id, key, request_hash, resource_id FROM idempotency
+         WHERE principal_id = $1 AND method = $2 AND key = $3",
+        vec![principal_id.into(), method.into(), key.into()],
+    )
+    .await?;
+    Ok(row.map(|row| Claimed {
+        is_new: false,
+        request_hash: row.request_hash,
+        resource_id: row.resource_id,
+    }))
+}
+
 /// What the keys of these claims stand for.
 async fn kept(unit: &UnitOfWork, claims: &[&Claim]) -> Result<HashMap<(Uuid, String), KeptRow>> {
     let backend = unit.db().get_database_backend();

@@ -24,7 +24,8 @@ use crate::domain::scenario::{self, Scenario};
 use crate::env::Env;
 use crate::rates::{Rate, RateSource};
 use crate::store::addresses::LeasedAddress;
-use crate::store::invoices::{Invoice, InvoiceView};
+use crate::store::idempotency;
+use crate::store::invoices::{self, Invoice, InvoiceView};
 use crate::store::{Db, StoreError};
 pub use group::Groups;
 use group::Outcome;
@@ -109,7 +110,13 @@ impl CreateInvoice {
         request: &Request,
     ) -> Result<InvoiceView, Failure> {
         for _ in 0..CONFLICT_RETRIES_MAX {
-            let prepared = self.prepare(caller, request).await?;
+            let prepared = match self.prepare(caller, request).await {
+                Ok(prepared) => prepared,
+                Err(failure) if failure.class == Class::Unavailable => {
+                    return self.repeated(caller, request, failure).await;
+                }
+                Err(failure) => return Err(failure),
+            };
             match self.submit(prepared).await {
                 Outcome::Done(view) => return Ok(*view),
                 Outcome::Failed(failure) => return Err(failure),
@@ -118,6 +125,26 @@ impl CreateInvoice {
             }
         }
         Err(StoreError::Conflict("address lost".to_owned()).into())
+    }
+
+    /// The invoice that an earlier call with this request id created: it needs neither a rate nor an
+    /// address, so that a repeat is answered also while there is none. Otherwise `failure`.
+    async fn repeated(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        failure: Failure,
+    ) -> Result<InvoiceView, Failure> {
+        let parsed = self.parse(request)?;
+        let Some(key) = &parsed.request_id else { return Err(failure) };
+        let merchant_id = caller.merchant_id;
+        let earlier = idempotency::find(&self.db, merchant_id, claims::METHOD, key).await?;
+        let Some(earlier) = earlier else { return Err(failure) };
+        if earlier.request_hash != parsed.hash() {
+            return Err(request_id::conflict());
+        }
+        let view = invoices::get(&self.db, merchant_id, earlier.resource_id).await?;
+        view.ok_or_else(|| Failure::internal("idempotency key without its invoice"))
     }
 
     /// Checks and prices a request and takes its address. Writes nothing.

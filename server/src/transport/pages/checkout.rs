@@ -11,7 +11,7 @@ use super::qr;
 use super::texts::{self, Notice, State, Tone};
 
 /// How long one request for news may wait for some, in seconds; 0 asks again and again instead.
-const WAIT_SECONDS: u32 = 0;
+const WAIT_SECONDS: u32 = 25;
 
 /// The page of an invoice. `playable` adds the buttons of a test deployment.
 pub fn page(checkout: &Checkout, playable: bool) -> Markup {

@@ -14,7 +14,7 @@ use crate::store::{Result, UnitOfWork};
 use crate::usecase::request_id;
 
 /// The RPC that idempotency keys of this use case belong to.
-const METHOD: &str = "cryptopayment.v1.InvoiceService/CreateInvoice";
+pub(super) const METHOD: &str = "cryptopayment.v1.InvoiceService/CreateInvoice";
 
 /// The keys of a group, claimed.
 pub(super) struct Claims {
