@@ -78,9 +78,7 @@ async fn server(address: SocketAddr, is_running: bool) -> Check {
         return Check::ok(SERVER, "runs, on a port that the system chose");
     }
     match health::status(address).await {
-        Ok(health::Serving::Serving) => {
-            Check::ok(SERVER, format!("runs and serves at {address}"))
-        }
+        Ok(health::Serving::Serving) => Check::ok(SERVER, format!("runs and serves at {address}")),
         Ok(status) => {
             let text = format!("runs at {address} and says {}", status.as_str_name());
             Check::warn(SERVER, text, "wait until its first addresses are watched, or see its log")
