@@ -1,6 +1,6 @@
 # Sourced. Finds the programs the tests talk to and installs those that are missing: from Debian's
 # packages as root; without root it names them and stops. A program given in the environment
-# (POSTGRES_BIN, LITECOIND, PHP, NODE, PYTHON) is used as it is and never replaced.
+# (POSTGRES_BIN, LITECOIND, PHP, NODE, PYTHON, CHROMIUM) is used as it is and never replaced.
 # Needs: retry.sh, and CACHE, a directory kept between runs.
 
 readonly APT_LOCK_SECONDS=900
@@ -13,7 +13,7 @@ given() {
 
 check_overrides() {
     local name
-    for name in POSTGRES_BIN LITECOIND PHP NODE PYTHON; do
+    for name in POSTGRES_BIN LITECOIND PHP NODE PYTHON CHROMIUM; do
         given "$name" || continue
         [[ -x ${!name} ]] || { echo "$name=${!name}: no such program or directory" >&2; return 1; }
     done
@@ -55,6 +55,12 @@ find_python() {
     "$PYTHON" -m pip --version > /dev/null 2>&1 || MISSING+=(python3-pip)
 }
 
+# Pages need a font of known metrics; Debian's browser brings none.
+find_chromium() {
+    given CHROMIUM && return
+    CHROMIUM=$(command -v chromium) || MISSING+=(chromium fonts-dejavu-core)
+}
+
 find_parts() {
     MISSING=()
     find_compiler
@@ -63,6 +69,7 @@ find_parts() {
     find_php
     find_node
     find_python
+    find_chromium
 }
 
 apt() {
@@ -77,7 +84,7 @@ install_programs() {
     if ((${#MISSING[@]} > 0)); then
         if ((EUID != 0)) || ! command -v apt-get > /dev/null; then
             echo "missing, and only root on Debian can install them here: ${MISSING[*]}" >&2
-            echo "install them, or name programs of yours in POSTGRES_BIN, LITECOIND, PHP, NODE, PYTHON" >&2
+            echo "install them, or name programs of yours in POSTGRES_BIN, LITECOIND, PHP, NODE, PYTHON, CHROMIUM" >&2
             return 1
         fi
         echo "installing ${MISSING[*]}"
@@ -88,7 +95,7 @@ install_programs() {
     local node_major
     node_major=$("$NODE" -p 'process.versions.node.split(".")[0]')
     ((node_major >= NODE_MAJOR_MIN)) || { echo "Node $node_major is too old: $NODE_MAJOR_MIN or later" >&2; return 1; }
-    export POSTGRES_BIN LITECOIND PHP NODE PYTHON
+    export POSTGRES_BIN LITECOIND PHP NODE PYTHON CHROMIUM
 }
 
 # once LIST COMMAND...: runs COMMAND unless it already succeeded for this content of LIST.
@@ -100,15 +107,23 @@ once() {
     retry "$@" && cp "$list" "$stamp"
 }
 
+# npm_install LISTS FOLDER: the packages that scripts/LISTS names, into a folder of the cache.
+npm_install() {
+    local lists=scripts/$1 folder=$CACHE/$2
+    mkdir -p "$folder"
+    cp "$lists/package.json" "$lists/package-lock.json" "$folder/"
+    once "$lists/package-lock.json" \
+        npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+
 # Versions and hashes stand in scripts/; nothing a package brings along is run on installation.
 install_node_parts() {
-    mkdir -p "$CACHE/node"
-    cp scripts/buf/package.json scripts/buf/package-lock.json "$CACHE/node/"
-    once scripts/buf/package-lock.json \
-        npm ci --prefix "$CACHE/node" --ignore-scripts --no-audit --no-fund --loglevel=error || return 1
+    npm_install buf node && npm_install browser browser && npm_install clients clients || return 1
+    PLAYWRIGHT=$CACHE/browser/node_modules/playwright-core
+    CLIENT_MODULES=$CACHE/clients/node_modules
     BUF=$(ls "$CACHE"/node/node_modules/@bufbuild/buf-*/bin/buf | head -n 1)
     [[ -x $BUF ]] || { echo "no buf for this machine in its package" >&2; return 1; }
-    export BUF BUF_CACHE_DIR=$CACHE/buf
+    export BUF BUF_CACHE_DIR=$CACHE/buf PLAYWRIGHT CLIENT_MODULES
 }
 
 pip_install() {

@@ -278,6 +278,12 @@ impl Config {
         if !scheme_ok {
             problems.push("http.public_url: must be an https URL (http in the sandbox)".to_owned());
         }
+        for origin in &self.http.cors_origins {
+            if !is_origin(origin) {
+                let why = "must be as browsers name it, e.g. https://shop.example";
+                problems.push(format!("http.cors_origins: {origin:?} {why}"));
+            }
+        }
         let url = &self.database.url;
         let known = ["", "sqlite://", "postgres://", "postgresql://"];
         if !known.iter().any(|start| {
@@ -328,6 +334,13 @@ impl Environment {
             Self::Live => "live",
         }
     }
+}
+
+/// Whether this is `scheme://host[:port]` and nothing else: browsers compare it to the letter.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
+    host.is_some_and(|host| !host.is_empty() && host.chars().all(part))
 }
 
 fn check_network(

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod concurrency;
+mod cors;
 mod damage;
 mod golden;
 mod grpc;
