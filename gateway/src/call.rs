@@ -5,11 +5,13 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -20,6 +22,8 @@ use crate::compile::{Compiled, Gateway, Route, is_hop_header};
 use crate::failure::{Failure, Frame, allow};
 use crate::request::{self, Brought, Query};
 use crate::router::{Found, PathSegments};
+use crate::stream::MessageStream;
+use crate::wait::{self, Known, Waiting};
 use crate::{ResponseBody, View, grpc, reason};
 
 /// Longest `x-request-id` that is taken from a caller, in characters.
@@ -27,10 +31,13 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// Upstream bytes besides the message itself: its prefix.
 const PREFIX_BYTES: usize = 5;
 
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const GATEWAY_VIEW: &str = "x-gateway-view";
+/// Towards the upstream: `basic` or `full` as the caller chose, else `default`. Back: `full` if the
+/// upstream wants the full view for a caller who did not choose.
+const GATEWAY_VIEW: HeaderName = HeaderName::from_static("x-gateway-view");
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A gateway in front of one gRPC service; clone it per connection.
 #[derive(Clone)]
@@ -89,16 +96,45 @@ struct Incoming<'r> {
     request_id: &'r str,
 }
 
-/// What the upstream said when it did not fail.
-struct Reply {
+/// A call of the upstream, for any of its methods that take this message.
+#[derive(Clone)]
+pub(crate) struct Call {
     headers: HeaderMap,
-    message: Bytes,
+    extensions: http::Extensions,
+    frame: Bytes,
+}
+
+/// What the upstream said when it did not fail.
+pub(crate) struct Reply {
+    pub headers: HeaderMap,
+    pub message: Bytes,
+}
+
+/// A successful answer: its body and headers.
+pub(crate) struct Answer {
+    pub text: Vec<u8>,
+    pub headers: HeaderMap,
+}
+
+impl Call {
+    /// The request to one method.
+    pub(crate) fn to(&self, path: &PathAndQuery) -> Request<tonic::body::Body> {
+        let mut call = Request::new(tonic::body::Body::new(Full::new(self.frame.clone())));
+        *call.method_mut() = Method::POST;
+        *call.version_mut() = http::Version::HTTP_2;
+        *call.uri_mut() = http::Uri::from(path.clone());
+        *call.headers_mut() = self.headers.clone();
+        *call.extensions_mut() = self.extensions.clone();
+        call
+    }
 }
 
 impl Compiled {
     async fn answer<S, B>(&self, request: Request<B>, inner: S) -> Response<ResponseBody>
     where
-        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>> + Send,
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>
+            + Clone
+            + Send,
         S::Future: Send,
         S::Error: Into<BoxError>,
         B: Body + Send + 'static,
@@ -169,7 +205,9 @@ impl Compiled {
         inner: S,
     ) -> Result<Response<ResponseBody>, Failure>
     where
-        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>> + Send,
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>
+            + Clone
+            + Send,
         S::Future: Send,
         S::Error: Into<BoxError>,
         B: Body + Send + 'static,
@@ -186,19 +224,41 @@ impl Compiled {
             Some(name) => query.view(name)?,
             None => None,
         };
+        let time = match &route.wait {
+            Some(rule) => query.seconds(&rule.parameter, rule.seconds_max)?.filter(|n| *n > 0),
+            None => None,
+        };
         let body = self.body(&parts.headers, body).await?;
         let message = {
             let headers = &parts.headers;
             let brought = Brought { path: &path, query: &query, headers, body: &body };
             request::read(&route.request, &self.shapes, &self.settings, &brought)?
         };
-        let mut call = Request::new(tonic::body::Body::new(Full::new(grpc::frame(&message))));
-        *call.method_mut() = Method::POST;
-        *call.version_mut() = http::Version::HTTP_2;
-        *call.uri_mut() = http::Uri::from(route.grpc_path.clone());
-        *call.headers_mut() = self.metadata(&parts.headers, request_id);
-        *call.extensions_mut() = extensions;
-        let reply = self.call(call, inner).await?;
+        let headers = self.metadata(&parts.headers, request_id, view);
+        let call = Call { headers, extensions, frame: grpc::frame(&message) };
+        let answer = match (&route.wait, time) {
+            (Some(rule), Some(seconds)) => {
+                let time = Duration::from_secs(u64::from(seconds));
+                let known = Known::read(&parts.headers);
+                let waiting = Waiting { route, rule, call, view, known, time, request_id };
+                self.wait(waiting, inner).await?
+            }
+            _ => {
+                let reply = self.call(call.to(&route.grpc_path), inner).await?;
+                self.written(route, view, &reply, request_id)?
+            }
+        };
+        Ok(self.success(answer, parts.method != Method::HEAD))
+    }
+
+    /// A reply as the caller shall see it.
+    pub(crate) fn written(
+        &self,
+        route: &Route,
+        view: Option<View>,
+        reply: &Reply,
+        request_id: &str,
+    ) -> Result<Answer, Failure> {
         let asked = reply.headers.get(GATEWAY_VIEW).is_some_and(|value| value == "full");
         let plan = match view {
             Some(View::Full) => &route.full,
@@ -211,28 +271,27 @@ impl Compiled {
                 tracing::error!(request_id, path, %error, "an answer could not be written as JSON");
                 Failure::internal()
             })?;
-        Ok(self.success(text, &reply.headers, parts.method != Method::HEAD))
-    }
-
-    fn success(
-        &self,
-        text: Vec<u8>,
-        headers: &HeaderMap,
-        with_body: bool,
-    ) -> Response<ResponseBody> {
-        let length = text.len();
-        let content = if with_body { Bytes::from(text) } else { Bytes::new() };
-        let mut response = Response::new(ResponseBody::new(content));
-        let target = response.headers_mut();
+        let mut headers = HeaderMap::with_capacity(2);
         for name in &self.settings.return_headers {
-            for value in headers.get_all(name).iter().filter(|_| !is_hop_header(name)) {
-                target.append(name.clone(), value.clone());
+            for value in reply.headers.get_all(name).iter().filter(|_| !is_hop_header(name)) {
+                headers.append(name.clone(), value.clone());
             }
         }
-        target.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if !with_body {
-            target.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if route.wait.is_some() {
+            headers.insert(header::ETAG, wait::entity_tag(&text));
         }
+        Ok(Answer { text, headers })
+    }
+
+    fn success(&self, answer: Answer, with_body: bool) -> Response<ResponseBody> {
+        let Answer { text, mut headers } = answer;
+        if !with_body {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        }
+        let content = if with_body { Bytes::from(text) } else { Bytes::new() };
+        let mut response = Response::new(ResponseBody::new(content));
+        *response.headers_mut() = headers;
         response
     }
 
@@ -275,7 +334,7 @@ impl Compiled {
         Ok(body)
     }
 
-    fn metadata(&self, headers: &HeaderMap, request_id: &str) -> HeaderMap {
+    fn metadata(&self, headers: &HeaderMap, request_id: &str, view: Option<View>) -> HeaderMap {
         let mut metadata = HeaderMap::with_capacity(8);
         for name in self.settings.forward_headers.iter().filter(|name| !is_hop_header(name)) {
             for value in headers.get_all(name) {
@@ -287,11 +346,17 @@ impl Compiled {
         if let Ok(value) = HeaderValue::from_str(request_id) {
             metadata.insert(REQUEST_ID, value);
         }
+        let view = match view {
+            Some(View::Basic) => "basic",
+            Some(View::Full) => "full",
+            None => "default",
+        };
+        metadata.insert(GATEWAY_VIEW, HeaderValue::from_static(view));
         if let Some(timeout) = self.settings.upstream_timeout {
             // At most eight digits, by gRPC's grammar: 27 hours in milliseconds.
             let millis = timeout.as_millis().min(99_999_999);
             if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
-                metadata.insert(HeaderName::from_static("grpc-timeout"), value);
+                metadata.insert(GRPC_TIMEOUT, value);
             }
         }
         metadata
@@ -326,21 +391,7 @@ impl Compiled {
         S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>,
         S::Error: Into<BoxError>,
     {
-        let response = inner.oneshot(call).await.map_err(|error| {
-            tracing::warn!(error = error.into(), "the upstream cannot be reached");
-            Failure::no_upstream()
-        })?;
-        let (parts, body) = response.into_parts();
-        if let Some(code) = grpc::code(&parts.headers).filter(|code| *code != 0) {
-            return Err(grpc::failure(code, &parts.headers, &self.settings));
-        }
-        let kind = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        if parts.status != StatusCode::OK
-            || !kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
-        {
-            tracing::error!(status = parts.status.as_u16(), "the upstream did not answer in gRPC");
-            return Err(Failure::bad_upstream());
-        }
+        let (parts, body) = self.open(call, inner).await?;
         let limit = self.settings.response_bytes_max.saturating_add(PREFIX_BYTES);
         let collected = Limited::new(body, limit).collect().await.map_err(|error| {
             tracing::error!(error, "the upstream's answer broke off or is too long");
@@ -360,6 +411,49 @@ impl Compiled {
             Failure::bad_upstream()
         })?;
         Ok(Reply { headers: parts.headers, message })
+    }
+
+    /// Calls a streaming method. How long it goes on is the business of who reads it.
+    pub(crate) async fn stream<S>(
+        &self,
+        mut call: Request<tonic::body::Body>,
+        inner: S,
+    ) -> Result<MessageStream, Failure>
+    where
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>,
+        S::Error: Into<BoxError>,
+    {
+        call.headers_mut().remove(GRPC_TIMEOUT);
+        let (parts, body) = self.open(call, inner).await?;
+        Ok(MessageStream::new(parts.headers, body))
+    }
+
+    /// Calls the upstream until it answers with headers that tell of no failure.
+    async fn open<S>(
+        &self,
+        call: Request<tonic::body::Body>,
+        inner: S,
+    ) -> Result<(http::response::Parts, tonic::body::Body), Failure>
+    where
+        S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>,
+        S::Error: Into<BoxError>,
+    {
+        let response = inner.oneshot(call).await.map_err(|error| {
+            tracing::warn!(error = error.into(), "the upstream cannot be reached");
+            Failure::no_upstream()
+        })?;
+        let (parts, body) = response.into_parts();
+        if let Some(code) = grpc::code(&parts.headers).filter(|code| *code != 0) {
+            return Err(grpc::failure(code, &parts.headers, &self.settings));
+        }
+        let kind = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if parts.status != StatusCode::OK
+            || !kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+        {
+            tracing::error!(status = parts.status.as_u16(), "the upstream did not answer in gRPC");
+            return Err(Failure::bad_upstream());
+        }
+        Ok((parts, body))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Method};
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
+use tokio::sync::Semaphore;
 
 use crate::json::escape;
 use crate::json::writer::Plan;
@@ -16,6 +17,7 @@ use crate::router::{Found, Router};
 use crate::settings::{JSON_DEPTH_CEILING, Settings};
 use crate::shape::{Kind, Presence, ShapeCompiler, Shapes};
 use crate::template::Template;
+use crate::wait::WaitRule;
 use crate::{BuildError, MessageWriter, View};
 
 /// A compiled gateway; cheap to clone.
@@ -31,6 +33,8 @@ pub(crate) struct Compiled {
     pub routes: Vec<Route>,
     /// Requests are read by these.
     pub shapes: Arc<Shapes>,
+    /// Places for answers that wait.
+    pub waiting: Semaphore,
     pool: DescriptorPool,
 }
 
@@ -44,6 +48,7 @@ pub(crate) struct Route {
     pub basic: Plan,
     pub full: Plan,
     pub success_key: Option<String>,
+    pub wait: Option<WaitRule>,
 }
 
 impl fmt::Debug for Gateway {
@@ -87,7 +92,8 @@ impl Gateway {
         let (basic, shapes) = (Arc::new(compiler.basic.finish()), Arc::new(compiler.full.finish()));
         let routes = compiler.routes.into_iter().map(|route| route.finish(&basic, &shapes));
         let (routes, router) = (routes.collect(), compiler.router);
-        let inner = Arc::new(Compiled { settings, router, routes, shapes, pool });
+        let waiting = Semaphore::new(settings.waiting_max.min(Semaphore::MAX_PERMITS));
+        let inner = Arc::new(Compiled { settings, router, routes, shapes, waiting, pool });
         Ok(Self { inner })
     }
 
@@ -122,6 +128,7 @@ struct Draft {
     basic: (Kind, Option<usize>),
     full: (Kind, Option<usize>),
     success_key: Option<String>,
+    wait: Option<WaitRule>,
 }
 
 impl Draft {
@@ -144,6 +151,7 @@ impl Draft {
             basic: plan(self.basic, basic),
             full: plan(self.full, full),
             success_key: self.success_key,
+            wait: self.wait,
         }
     }
 }
@@ -171,7 +179,9 @@ impl Compiler<'_> {
             path: binding.path.clone(),
             what,
         })?;
-        let request = self.request(service, method, binding, &template)?;
+        let wait = WaitRule::of(self.options, service, method, binding)?;
+        let mut request = self.request(service, method, binding, &template)?;
+        request.wait_parameter = wait.as_ref().map(|rule| rule.parameter.clone());
         let output = method.output();
         let full = self.full.root(&output)?;
         let basic = self.basic.root(&output)?;
@@ -193,6 +203,7 @@ impl Compiler<'_> {
             basic: (basic.1, basic.0),
             full: (full.1, full.0),
             success_key: service.success_key.clone(),
+            wait,
         });
         Ok(())
     }
@@ -239,6 +250,7 @@ impl Compiler<'_> {
             body,
             path,
             view_parameter: service.view_parameter.clone(),
+            wait_parameter: None,
         })
     }
 

@@ -99,6 +99,20 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason::UPSTREAM_ERROR, message)
     }
 
+    /// There is no place for one more answer that waits.
+    pub(crate) fn too_many_waiting() -> Self {
+        let message = "too many answers wait already; ask again without waiting, or later";
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut failure = Self::new(status, reason::TOO_MANY_WAITING, message);
+        failure.retry_after_seconds = Some(1);
+        failure
+    }
+
+    /// Whether it says that the upstream went away or stopped, and nothing of what was asked for.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.status.as_u16(), 499 | 502 | 503 | 504)
+    }
+
     pub(crate) fn deadline() -> Self {
         let message = "the service behind this gateway took too long";
         Self::new(StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", message)

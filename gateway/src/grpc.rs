@@ -1,5 +1,5 @@
-//! gRPC over HTTP/2 as far as one unary call needs it: the frame around a message, and the status
-//! at the end with its details. Source: grpc.io PROTOCOL-HTTP2, google/rpc/{status,error_details}.
+//! gRPC over HTTP/2 as far as a caller with one message needs it: the frame around a message, and the
+//! status at the end with its details. Source: grpc.io PROTOCOL-HTTP2, google/rpc/{status,error_details}.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -92,6 +92,27 @@ pub(crate) fn unframe(body: &Bytes) -> Option<Bytes> {
     let length = u32::from_be_bytes(prefix[1..].try_into().ok()?);
     let message = body.slice(PREFIX_BYTES..);
     (prefix[0] == 0 && usize::try_from(length).is_ok_and(|n| n == message.len())).then_some(message)
+}
+
+/// Takes the first message off a buffer once it is there whole; refuses compressed and longer ones.
+pub(crate) fn take_frame(
+    buffer: &mut BytesMut,
+    message_bytes_max: usize,
+) -> Result<Option<Bytes>, &'static str> {
+    let Some(prefix) = buffer.get(..PREFIX_BYTES) else { return Ok(None) };
+    if prefix[0] != 0 {
+        return Err("a message is compressed");
+    }
+    let length = prefix[1..].try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > message_bytes_max {
+        return Err("a message is too long");
+    }
+    if buffer.len() - PREFIX_BYTES < length {
+        return Ok(None);
+    }
+    let mut frame = buffer.split_to(PREFIX_BYTES + length);
+    Ok(Some(frame.split_off(PREFIX_BYTES).freeze()))
 }
 
 /// The `grpc-status` of headers or trailers; unreadable ones are UNKNOWN (2).
@@ -215,6 +236,23 @@ mod tests {
         }
 
         #[test]
+        fn frames_are_taken_off_whole_however_they_arrive(
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..5),
+            at_once in 1..9_usize,
+        ) {
+            let sent: Vec<u8> = messages.iter().flat_map(|message| frame(message)).collect();
+            let (mut buffer, mut taken) = (BytesMut::new(), Vec::new());
+            for part in sent.chunks(at_once) {
+                buffer.extend_from_slice(part);
+                while let Ok(Some(message)) = take_frame(&mut buffer, 19) {
+                    taken.push(message.to_vec());
+                }
+            }
+            prop_assert_eq!(taken, messages);
+            prop_assert!(buffer.is_empty());
+        }
+
+        #[test]
         fn unframing_never_panics(body in prop::collection::vec(any::<u8>(), 0..20)) {
             let _ = unframe(&Bytes::from(body));
         }
@@ -224,6 +262,13 @@ mod tests {
     fn two_messages_or_compressed_ones_are_refused() {
         assert_eq!(unframe(&Bytes::from_static(&[1, 0, 0, 0, 1, 7])), None);
         assert_eq!(unframe(&Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0])), None);
+    }
+
+    #[test]
+    fn a_long_or_compressed_frame_is_refused_before_it_is_there() {
+        let take = |bytes: &[u8]| take_frame(&mut BytesMut::from(bytes), 4);
+        assert_eq!(take(&[0, 0, 0, 0, 4]), Ok(None));
+        assert!(take(&[0, 0, 0, 0, 5]).is_err() && take(&[1, 0, 0, 0, 1]).is_err());
     }
 
     #[test]

@@ -18,7 +18,9 @@ mod request;
 mod router;
 mod settings;
 mod shape;
+mod stream;
 mod template;
+mod wait;
 mod wire;
 
 pub use call::GatewayService;

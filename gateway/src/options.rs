@@ -20,6 +20,7 @@ pub(crate) struct Options {
     field: Option<ExtensionDescriptor>,
     enum_shape: Option<ExtensionDescriptor>,
     service: Option<ExtensionDescriptor>,
+    wait: Option<ExtensionDescriptor>,
 }
 
 /// `gateway.options.v1.JsonForm`.
@@ -51,6 +52,14 @@ pub(crate) struct ServiceOptions {
     pub view_parameter: Option<String>,
 }
 
+/// `gateway.options.v1.Wait`.
+#[derive(Debug, Clone)]
+pub(crate) struct WaitOptions {
+    pub parameter: String,
+    pub seconds_max: u32,
+    pub watch: String,
+}
+
 /// One binding of a `google.api.HttpRule`.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding {
@@ -67,6 +76,7 @@ impl Options {
             field: pool.get_extension_by_name("gateway.options.v1.field"),
             enum_shape: pool.get_extension_by_name("gateway.options.v1.enum_shape"),
             service: pool.get_extension_by_name("gateway.options.v1.service"),
+            wait: pool.get_extension_by_name("gateway.options.v1.wait"),
         }
     }
 
@@ -117,6 +127,15 @@ impl Options {
                 view_parameter: text(&shape, "view_parameter"),
             },
         }
+    }
+
+    pub(crate) fn wait(&self, method: &MethodDescriptor) -> Option<WaitOptions> {
+        let wait = extension(&method.options(), self.wait.as_ref())?;
+        Some(WaitOptions {
+            parameter: text(&wait, "parameter").unwrap_or_default(),
+            seconds_max: number(&wait, "seconds_max"),
+            watch: text(&wait, "watch").unwrap_or_default(),
+        })
     }
 
     /// All HTTP bindings of a method; empty when it has no rule.

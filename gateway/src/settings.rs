@@ -47,6 +47,10 @@ pub struct Settings {
     pub response_bytes_max: usize,
     /// Longest time an upstream call may take; sent on as `grpc-timeout`. `None`: no limit.
     pub upstream_timeout: Option<Duration>,
+    /// Most answers that wait for a change at once; more are refused with 429.
+    pub waiting_max: usize,
+    /// How long after a watch ended by itself it is called again for an answer that still waits.
+    pub watch_again_pause: Duration,
     /// What happens to unknown fields.
     pub unknown_fields: UnknownFields,
     /// `error.doc_url` is this followed by the code in lower case; empty: `doc_url` is `null`.
@@ -75,6 +79,8 @@ impl Default for Settings {
             number_exponent_max: 40,
             response_bytes_max: 8 * 1024 * 1024,
             upstream_timeout: Some(Duration::from_secs(90)),
+            waiting_max: 1_000,
+            watch_again_pause: Duration::from_secs(1),
             unknown_fields: UnknownFields::Refuse,
             doc_url_base: String::new(),
             default_success_key: None,
@@ -103,6 +109,8 @@ impl fmt::Debug for Settings {
             .field("number_exponent_max", &self.number_exponent_max)
             .field("response_bytes_max", &self.response_bytes_max)
             .field("upstream_timeout", &self.upstream_timeout)
+            .field("waiting_max", &self.waiting_max)
+            .field("watch_again_pause", &self.watch_again_pause)
             .field("unknown_fields", &self.unknown_fields)
             .field("doc_url_base", &self.doc_url_base)
             .field("default_success_key", &self.default_success_key)

@@ -67,16 +67,41 @@ pub async fn append_only(
             .await?;
     } else {
         for (operation, condition) in [("UPDATE", "TRUE"), ("DELETE", keep.as_str())] {
-            connection
-                .execute_unprepared(&format!(
-                    "CREATE TRIGGER {table}_no_{} BEFORE {operation} ON {table} WHEN {condition}
-                     BEGIN SELECT RAISE(ABORT, '{refused}'); END",
-                    operation.to_lowercase()
-                ))
-                .await?;
+            connection.execute_unprepared(&refusal(table, operation, condition)).await?;
         }
     }
     Ok(())
+}
+
+/// Lets UPDATE pass on an append-only table until [`close`]: for the migration that fills a new column.
+pub async fn reopen(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
+    let sql = if manager.get_database_backend() == DbBackend::Postgres {
+        format!("ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
+    } else {
+        format!("DROP TRIGGER {table}_no_update")
+    };
+    manager.get_connection().execute_unprepared(&sql).await?;
+    Ok(())
+}
+
+/// Refuses UPDATE again after [`reopen`].
+pub async fn close(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
+    let sql = if manager.get_database_backend() == DbBackend::Postgres {
+        format!("ALTER TABLE {table} ENABLE TRIGGER {table}_append_only")
+    } else {
+        refusal(table, "UPDATE", "TRUE")
+    };
+    manager.get_connection().execute_unprepared(&sql).await?;
+    Ok(())
+}
+
+/// SQLite's trigger that refuses one operation under a condition.
+fn refusal(table: &str, operation: &str, condition: &str) -> String {
+    format!(
+        "CREATE TRIGGER {table}_no_{} BEFORE {operation} ON {table} WHEN {condition}
+         BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END",
+        operation.to_lowercase()
+    )
 }
 
 /// Refuses any change of one column once the row exists.

@@ -4,6 +4,9 @@
 
 mod dialect;
 mod m0001_spine;
+mod m0002_merchant_policy;
+mod m0003_webhooks;
+mod m0004_balance_after;
 
 use sea_orm_migration::prelude::*;
 
@@ -14,6 +17,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_spine::Migration)]
+        vec![
+            Box::new(m0001_spine::Migration),
+            Box::new(m0002_merchant_policy::Migration),
+            Box::new(m0003_webhooks::Migration),
+            Box::new(m0004_balance_after::Migration),
+        ]
     }
 }

@@ -16,6 +16,14 @@ pub mod sandbox {
     }
 }
 
+/// What a payer sees, without a key.
+pub mod checkout {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("cryptopayment.checkout.v1");
+    }
+}
+
 /// Operator API.
 pub mod admin {
     /// Version 1.

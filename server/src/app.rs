@@ -3,6 +3,7 @@
 
 pub mod demo;
 mod networks;
+pub mod rates;
 mod serve;
 mod workers;
 

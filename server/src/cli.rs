@@ -7,7 +7,7 @@ pub mod health;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Flags;
 
@@ -91,8 +91,47 @@ pub enum MerchantsCommand {
         /// Its id.
         id: String,
     },
+    /// Change what a merchant's new invoices are agreed on; what is not given stays.
+    Set {
+        /// Its id.
+        id: String,
+        /// What becomes of invoices that are paid in full only after they expired.
+        #[arg(long)]
+        late: Option<Late>,
+        /// How much may be missing from a full payment, e.g. 0.5; at most 10.
+        #[arg(long, value_name = "PERCENT", value_parser = basis_points)]
+        shortfall_percent: Option<u32>,
+    },
     /// List all merchants.
     List,
+}
+
+/// What becomes of late payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Late {
+    /// The invoice stays expired; the money is credited all the same.
+    Reject,
+    /// The invoice goes on as if paid in time.
+    Honor,
+}
+
+/// Which fields a key's REST answers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyView {
+    /// The documented ones.
+    Basic,
+    /// All.
+    Full,
+}
+
+/// Percent with at most two decimals, as hundredths of a percent.
+fn basis_points(text: &str) -> Result<u32, String> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let points = format!("{whole}{fraction:0<2}").parse().ok();
+    points
+        .filter(|_| digits(whole) && digits(fraction) && fraction.len() <= 2)
+        .ok_or_else(|| "must be a number with at most two decimals".to_owned())
 }
 
 /// API keys.
@@ -109,6 +148,17 @@ pub enum KeysCommand {
         #[arg(long)]
         full_view: bool,
     },
+    /// Change a key's name and view; what is not given stays.
+    Set {
+        /// Its public part, pk_...
+        key: String,
+        /// Its new name.
+        #[arg(long)]
+        name: Option<String>,
+        /// Which fields its REST answers have.
+        #[arg(long)]
+        view: Option<KeyView>,
+    },
     /// Refuse a key from now on.
     Revoke {
         /// Its public part, pk_...
@@ -124,12 +174,12 @@ pub enum KeysCommand {
 /// Where a key's events are sent.
 #[derive(Debug, Clone, Subcommand)]
 pub enum WebhookCommand {
-    /// Set the URL and, if given, the event types.
+    /// Set the URL and the event types; what is not given stays.
     Set {
         /// The key's public part, pk_...
         key: String,
         /// The URL; an empty one removes the endpoint.
-        url: String,
+        url: Option<String>,
         /// Event types; the documented two if never given.
         #[arg(long, value_delimiter = ',')]
         events: Vec<String>,
@@ -139,8 +189,18 @@ pub enum WebhookCommand {
 /// What signs a key's webhooks.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AppKeyCommand {
-    /// Show the APP_KEY.
+    /// Show the active APP_KEY, the next one, and the Standard Webhooks secret.
     Show {
+        /// The key's public part, pk_...
+        key: String,
+    },
+    /// Make the next APP_KEY; it signs nothing until it is activated.
+    Create {
+        /// The key's public part, pk_...
+        key: String,
+    },
+    /// Sign with the next APP_KEY from now on, retries too.
+    Activate {
         /// The key's public part, pk_...
         key: String,
     },
@@ -164,5 +224,15 @@ mod tests {
         let parsed = Arguments::try_parse_from(words).unwrap();
         assert!(matches!(parsed.command, Some(Command::Admin(admin)) if admin.json));
         assert!(Arguments::try_parse_from(["cryptopayment", "admin", "keys", "revoke"]).is_err());
+    }
+
+    #[test]
+    fn percent_become_basis_points_exactly() {
+        for (text, points) in [("0", 0), ("0.5", 50), ("0.05", 5), ("10", 1_000), ("1.25", 125)] {
+            assert_eq!(basis_points(text), Ok(points), "{text}");
+        }
+        for wrong in ["", ".", "1.", ".5", "-1", "+1", "0.005", "1e1", "5%", "99999999999"] {
+            assert!(basis_points(wrong).is_err(), "{wrong}");
+        }
     }
 }

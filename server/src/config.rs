@@ -1,6 +1,8 @@
 //! The configuration: one struct, read from the defaults file, a file of the operator's, environment
 //! and flags, in this order, and validated as a whole before a port opens. Not here: acting on it.
 
+mod rates;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use serde::Deserialize;
 
 use crate::domain::address::ChainKind;
 use crate::domain::amount::parse_decimal;
-use crate::domain::asset::{Asset, Network};
+use crate::domain::asset::Network;
+
+pub use rates::{ExchangeUrls, FixedPrices, Market, RateKind, Rates};
 
 /// Every setting with its default; also its documentation.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -19,8 +23,6 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 const PREFIX: &str = "CRYPTOPAYMENT_";
 /// Variables with that beginning that are no settings: other programs read them.
 const NO_SETTINGS: [&str; 5] = ["config", "failpoint", "url", "api_key", "api_secret"];
-/// Decimals that a price may have.
-const PRICE_DECIMALS: u32 = 8;
 
 /// Which world a deployment lives in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -47,7 +49,8 @@ pub struct Config {
     pub invoice: Invoice,
     pub pool: Pool,
     pub webhook: Webhook,
-    pub rates: BTreeMap<String, String>,
+    pub retention: Retention,
+    pub rates: Rates,
     pub signer: Signer,
     pub networks: BTreeMap<String, NetworkSettings>,
     pub sandbox: Sandbox,
@@ -142,6 +145,14 @@ pub struct Pool {
 pub struct Webhook {
     pub concurrency_max: usize,
     pub timeout_seconds: u64,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Retention {
+    pub idempotency_days: u32,
 }
 
 /// `[signer]`.
@@ -240,6 +251,7 @@ impl Config {
         }
         self.check_numbers(&mut problems);
         self.check_texts(&mut problems);
+        self.rates.check(self.environment == Environment::Live, &mut problems);
         for (name, settings) in &self.networks {
             check_network(self.environment, name, settings, &mut problems);
         }
@@ -250,7 +262,7 @@ impl Config {
     }
 
     fn check_numbers(&self, problems: &mut Vec<String>) {
-        let ranges: [(&str, u64, u64, u64); 11] = [
+        let ranges: [(&str, u64, u64, u64); 12] = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64, 1_024, 16 << 20),
             ("http.shutdown_seconds_max", self.http.shutdown_seconds_max, 1, 600),
             ("http.connections_max", self.http.connections_max as u64, 1, 1 << 20),
@@ -263,6 +275,7 @@ impl Config {
             ("webhook.concurrency_max", self.webhook.concurrency_max as u64, 1, 1_000),
             // Longer than this, and a claim would end while its delivery is still under way.
             ("webhook.timeout_seconds", self.webhook.timeout_seconds, 1, 20),
+            ("retention.idempotency_days", self.retention.idempotency_days.into(), 1, 3_650),
         ];
         for (key, value, least, most) in ranges {
             if value < least || value > most {
@@ -293,12 +306,6 @@ impl Config {
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             problems.push("log.format: must be `text` or `json`".to_owned());
-        }
-        for (coin, price) in &self.rates {
-            let positive = parse_decimal(price, PRICE_DECIMALS).is_ok_and(|units| units > 0);
-            if coin.to_uppercase().parse::<Asset>().is_err() || !positive {
-                problems.push(format!("rates.{coin}: must be a coin's price above zero, as text"));
-            }
         }
         if live && self.signer.passphrase_file.as_os_str().is_empty() {
             problems.push("signer.passphrase_file: live demands one".to_owned());

@@ -59,7 +59,20 @@ fn every_wrong_value_is_named_by_its_key() {
         ("CRYPTOPAYMENT_ENVIRONMENT", "live", "signer.passphrase_file"),
         ("CRYPTOPAYMENT_DATABASE__URL", "mysql://x", "database.url"),
         ("CRYPTOPAYMENT_LOG__FORMAT", "xml", "log.format"),
-        ("CRYPTOPAYMENT_RATES__BTC", "\"0\"", "rates.btc"),
+        ("CRYPTOPAYMENT_RATES__SOURCE", "guess", "rates.source"),
+        ("CRYPTOPAYMENT_RATES__FIXED__BTC", "\"0\"", "rates.fixed.btc"),
+        ("CRYPTOPAYMENT_RATES__FIXED__DOGE", "\"1\"", "doge"),
+        ("CRYPTOPAYMENT_RATES__MARKET__SOURCES", "[]", "rates.market.sources"),
+        ("CRYPTOPAYMENT_RATES__MARKET__SOURCES", "[kraken, kraken]", "rates.market.sources"),
+        ("CRYPTOPAYMENT_RATES__MARKET__SOURCES", "[kraken]", "rates.market.agreeing_min"),
+        ("CRYPTOPAYMENT_RATES__MARKET__SOURCES", "[mtgox]", "rates.market.sources"),
+        ("CRYPTOPAYMENT_RATES__MARKET__POLL_SECONDS", "0", "rates.market.poll_seconds"),
+        ("CRYPTOPAYMENT_RATES__MARKET__POLL_SECONDS", "61", "rates.market.stale_seconds_max"),
+        ("CRYPTOPAYMENT_RATES__MARKET__STALE_SECONDS_MAX", "9999", "stale_seconds_max"),
+        ("CRYPTOPAYMENT_RATES__MARKET__OUTLIER_PERCENT_MAX", "90", "outlier_percent_max"),
+        ("CRYPTOPAYMENT_RATES__MARKET__AGREEING_MIN", "4", "rates.market.agreeing_min"),
+        ("CRYPTOPAYMENT_RATES__MARKET__URLS__KRAKEN", "ftp://x", "rates.market.urls.kraken"),
+        ("CRYPTOPAYMENT_RATES__MARKET__URLS__BINANCE", "https://u:p@x", "urls.binance"),
         ("CRYPTOPAYMENT_WEBHOOK__TIMEOUT_SECONDS", "90", "webhook.timeout_seconds"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__CHAIN", "mainnet", "networks.ltc.chain"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__SHORTFALL", "\"-1\"", "networks.ltc.shortfall"),
@@ -88,6 +101,26 @@ fn all_problems_come_at_once_and_no_password_is_shown() {
     Jail::expect_with(|jail| {
         jail.set_env("CRYPTOPAYMENT_DATABASE__URL", "postgres://u:canary@h/d");
         assert!(!format!("{:?}", load(None).unwrap()).contains("canary"));
+        Ok(())
+    });
+}
+
+#[test]
+fn live_takes_its_prices_from_the_market_over_https() {
+    Jail::expect_with(|jail| {
+        jail.set_env("CRYPTOPAYMENT_ENVIRONMENT", "live");
+        let problems = load(None).unwrap_err().to_string();
+        assert!(problems.contains("rates.source: live demands `market`"), "{problems}");
+
+        jail.set_env("CRYPTOPAYMENT_RATES__SOURCE", "market");
+        let problems = load(None).unwrap_err().to_string();
+        assert!(!problems.contains("rates."), "{problems}");
+
+        jail.set_env("CRYPTOPAYMENT_RATES__MARKET__URLS__KRAKEN", "http://api.kraken.com");
+        jail.set_env("CRYPTOPAYMENT_RATES__MARKET__AGREEING_MIN", "1");
+        let problems = load(None).unwrap_err().to_string();
+        assert!(problems.contains("rates.market.urls.kraken"), "{problems}");
+        assert!(problems.contains("rates.market.agreeing_min"), "{problems}");
         Ok(())
     });
 }

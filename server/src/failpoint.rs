@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place between which money or a promise is in flight, without its moment: units of work have
 /// `before_commit` and `after_commit`. The tests die at each of them.
-pub const UNITS_OF_WORK: [&str; 16] = [
+pub const UNITS_OF_WORK: [&str; 20] = [
+    "activate_app_key",
     "apply",
     "cancel_invoice",
     "claim_deliveries",
+    "create_app_key",
     "create_invoice",
     "dispatch",
     "fill_pool",
@@ -19,7 +21,9 @@ pub const UNITS_OF_WORK: [&str; 16] = [
     "lease_addresses",
     "mark_read",
     "mark_watched",
+    "redeliver_delivery",
     "rewind",
+    "rotate_signing_secret",
     "scan",
     "scan_mempool",
     "set_endpoint",

@@ -51,6 +51,14 @@ pub(crate) struct RequestPlan {
     pub body: BodyRule,
     pub path: Vec<PathField>,
     pub view_parameter: Option<String>,
+    pub wait_parameter: Option<String>,
+}
+
+impl RequestPlan {
+    /// Query parameters that are the gateway's own and set no field.
+    fn own_parameters(&self) -> impl Iterator<Item = &str> {
+        [&self.view_parameter, &self.wait_parameter].into_iter().filter_map(|name| name.as_deref())
+    }
 }
 
 /// What set a field.

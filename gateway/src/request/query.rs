@@ -57,14 +57,30 @@ impl Query {
 
     /// The view that the parameter `name` asks for, if it is there.
     pub(crate) fn view(&self, name: &str) -> Result<Option<View>, Failure> {
+        match self.single(name)? {
+            None => Ok(None),
+            Some("basic") => Ok(Some(View::Basic)),
+            Some("full") => Ok(Some(View::Full)),
+            Some(_) => Err(refused(name, "must be `basic` or `full`")),
+        }
+    }
+
+    /// The whole seconds that the parameter `name` asks for, if it is there.
+    pub(crate) fn seconds(&self, name: &str, max: u32) -> Result<Option<u32>, Failure> {
+        let Some(value) = self.single(name)? else { return Ok(None) };
+        let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+        let seconds = value.parse().ok().filter(|seconds| digits && *seconds <= max);
+        let seconds = seconds
+            .ok_or_else(|| refused(name, format!("must be whole seconds from 0 to {max}")))?;
+        Ok(Some(seconds))
+    }
+
+    /// The value of a parameter that may stand once.
+    fn single(&self, name: &str) -> Result<Option<&str>, Failure> {
         let mut values = self.parameters.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        let refuse = |what: &str| Err(Failure::bad_request(reason::INVALID_QUERY, name, what));
         match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(_), Some(_)) => refuse("stands twice in the query"),
-            (Some("basic"), None) => Ok(Some(View::Basic)),
-            (Some("full"), None) => Ok(Some(View::Full)),
-            (Some(_), None) => refuse("must be `basic` or `full`"),
+            (Some(_), Some(_)) => Err(refused(name, "stands twice in the query")),
+            (value, _) => Ok(value),
         }
     }
 
@@ -77,7 +93,7 @@ impl Query {
         let mut singular = HashSet::new();
         let mut oneofs = HashMap::new();
         for (name, value) in &self.parameters {
-            if target.plan.view_parameter.as_deref() == Some(name) {
+            if target.plan.own_parameters().any(|own| own == name) {
                 continue;
             }
             let steps = match target.resolve(name) {
@@ -109,6 +125,10 @@ impl Query {
         }
         Ok(())
     }
+}
+
+fn refused(name: &str, what: impl Into<String>) -> Failure {
+    Failure::bad_request(reason::INVALID_QUERY, name, what)
 }
 
 /// Notes the oneof members that a parameter sets on its way, and refuses rivals.
@@ -165,10 +185,10 @@ impl Target<'_> {
         };
         let fields = message.fields.iter().enumerate();
         let known = fields.filter(|(n, _)| !hidden(*n)).map(|(_, field)| field.name.as_ref());
-        let view = self.plan.view_parameter.as_deref().filter(|_| at_root);
+        let own = self.plan.own_parameters().filter(|_| at_root);
         let last = name.rsplit('.').next().unwrap_or(name);
         let short = shorten(name, NAME_CHARS_MAX);
-        let what = match nearest(last, known.chain(view)) {
+        let what = match nearest(last, known.chain(own)) {
             Some(near) => format!("unknown parameter; the nearest known one is `{near}`"),
             None => "unknown parameter; this method has none in its query".to_owned(),
         };

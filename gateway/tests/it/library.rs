@@ -12,6 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::contract::library_v1::library_service_server::{LibraryService, LibraryServiceServer};
 use crate::contract::library_v1::plain_service_server::{PlainService, PlainServiceServer};
 use crate::contract::library_v1::*;
+use crate::loans::{LoanStream, Loans};
 
 pub const DOMAIN: &str = "library.example";
 
@@ -25,6 +26,7 @@ pub struct Arrived {
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     arrived: Arc<Mutex<Vec<Arrived>>>,
+    pub loans: Loans,
 }
 
 impl Library {
@@ -182,6 +184,29 @@ impl LibraryService for Library {
         _: Request<WatchBookRequest>,
     ) -> Result<Response<Self::WatchBookStream>, Status> {
         Ok(Response::new(tokio_stream::empty()))
+    }
+
+    async fn get_loan(
+        &self,
+        request: Request<GetLoanRequest>,
+    ) -> Result<Response<GetLoanResponse>, Status> {
+        self.note(&request);
+        let loan = self.loans.now(&request.get_ref().id)?;
+        Ok(Response::new(GetLoanResponse { loan: Some(loan) }))
+    }
+
+    type WatchLoanStream = LoanStream;
+
+    async fn watch_loan(
+        &self,
+        request: Request<WatchLoanRequest>,
+    ) -> Result<Response<Self::WatchLoanStream>, Status> {
+        self.note(&request);
+        let mut response = Response::new(self.loans.watch(&request.get_ref().id)?);
+        if request.get_ref().id == "full" {
+            response.metadata_mut().insert("x-gateway-view", "full".parse().unwrap());
+        }
+        Ok(response)
     }
 }
 

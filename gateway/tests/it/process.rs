@@ -105,6 +105,36 @@ async fn the_binary_stands_between_two_sockets() {
     server.abort();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_hangs_up_ends_the_watch_behind() {
+    let library = Library::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder()
+        .add_routes(library.routes())
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let server = tokio::spawn(server);
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set.bin");
+    std::fs::write(&set, DESCRIPTOR_SET.as_slice()).unwrap();
+    let (_process, address) =
+        tokio::task::spawn_blocking(move || start(upstream, &set)).await.unwrap();
+
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.write_all(b"GET /api/v1/loans/5?wait=60 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    for (open, what) in [(1, "the watch opens"), (0, "the watch ends")] {
+        let reached = async {
+            while library.loans.open() != open {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
+        tokio::time::timeout(limit, reached).await.unwrap_or_else(|_| panic!("never: {what}"));
+        socket.shutdown(std::net::Shutdown::Both).unwrap_or_default();
+    }
+    server.abort();
+}
+
 #[tokio::test]
 async fn one_router_serves_grpc_and_rest() {
     let house = house();

@@ -1,5 +1,5 @@
 //! The client: connection, credentials and one method per RPC. Not here: streams (`streams`),
-//! what only a sandbox has (`sandbox`).
+//! webhooks (`webhooks`), what only a sandbox has (`sandbox`).
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use cryptopayment_proto::v1::balance_service_client::BalanceServiceClient;
 use cryptopayment_proto::v1::event_service_client::EventServiceClient;
 use cryptopayment_proto::v1::invoice_service_client::InvoiceServiceClient;
 use cryptopayment_proto::v1::network_service_client::NetworkServiceClient;
-use cryptopayment_proto::v1::webhook_service_client::WebhookServiceClient;
 use cryptopayment_proto::v1::withdrawal_service_client::WithdrawalServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -169,7 +168,7 @@ impl Client {
     }
 
     /// A call that may be made again.
-    async fn safe<M, T, F, Fut>(&self, message: M, call: F) -> Result<T, Error>
+    pub(crate) async fn safe<M, T, F, Fut>(&self, message: M, call: F) -> Result<T, Error>
     where
         M: Clone,
         F: Fn(Channel, Request<M>) -> Fut,
@@ -253,6 +252,20 @@ impl Client {
         Ok(answer.balances)
     }
 
+    /// Returns a page of ledger entries, newest first. Go on with `pagination.next_page_token`.
+    ///
+    /// # Errors
+    /// `INVALID_PAGE_TOKEN` for a token of another list.
+    pub async fn list_ledger_entries(
+        &self,
+        request: v1::ListLedgerEntriesRequest,
+    ) -> Result<v1::ListLedgerEntriesResponse, Error> {
+        self.safe(request, |channel, request| async move {
+            BalanceServiceClient::new(channel).list_ledger_entries(request).await
+        })
+        .await
+    }
+
     /// Returns the enabled networks.
     ///
     /// # Errors
@@ -264,45 +277,6 @@ impl Client {
             })
             .await?;
         Ok(answer.networks)
-    }
-
-    /// Returns where this key's events are sent.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn webhook_endpoint(&self) -> Result<v1::WebhookEndpoint, Error> {
-        let answer = self
-            .safe(v1::GetWebhookEndpointRequest {}, |channel, request| async move {
-                WebhookServiceClient::new(channel).get_webhook_endpoint(request).await
-            })
-            .await?;
-        Ok(answer.endpoint.unwrap_or_default())
-    }
-
-    /// Changes where this key's events are sent; what is not given stays.
-    ///
-    /// # Errors
-    /// `WEBHOOK_TARGET_REFUSED` for a URL that is not allowed.
-    pub async fn update_webhook_endpoint(
-        &self,
-        change: v1::UpdateWebhookEndpointRequest,
-    ) -> Result<v1::WebhookEndpoint, Error> {
-        let answer = self
-            .safe(change, |channel, request| async move {
-                WebhookServiceClient::new(channel).update_webhook_endpoint(request).await
-            })
-            .await?;
-        Ok(answer.endpoint.unwrap_or_default())
-    }
-
-    /// Sends a test body to this key's endpoint.
-    ///
-    /// # Errors
-    /// `WEBHOOK_ENDPOINT_MISSING` without an endpoint.
-    pub async fn send_test(&self) -> Result<v1::SendTestResponse, Error> {
-        let request = self.request(v1::SendTestRequest {}, false);
-        let answer = WebhookServiceClient::new(self.channel.clone()).send_test(request).await?;
-        Ok(answer.into_inner())
     }
 
     /// Returns up to `limit` events after a sequence; 0 is the start.

@@ -18,6 +18,7 @@ mod retry;
 mod sandbox;
 mod streams;
 pub mod webhook;
+mod webhooks;
 
 pub use client::{Builder, Client, CreateInvoice, Credentials};
 pub use cryptopayment_proto::sandbox::v1 as sandbox_v1;

@@ -23,6 +23,31 @@ impl Sandbox {
         Ok(answer.into_inner().txids)
     }
 
+    /// Lets an invoice play a scenario; returns how far it is. May be repeated.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn play(
+        &self,
+        invoice_id: &str,
+        scenario: v1::Scenario,
+    ) -> Result<v1::PlayScenarioResponse, Error> {
+        let invoice_id = invoice_id.to_owned();
+        let request = v1::PlayScenarioRequest { invoice_id, scenario: scenario.into() };
+        let request = self.client.request(request, true);
+        Ok(self.calls().play_scenario(request).await?.into_inner())
+    }
+
+    /// Forgets a waiting transaction.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn evict(&self, network: &str, txid: &str) -> Result<(), Error> {
+        let request = v1::EvictRequest { network: network.to_owned(), txid: txid.to_owned() };
+        self.calls().evict(self.client.request(request, true)).await?;
+        Ok(())
+    }
+
     /// Mines blocks.
     ///
     /// # Errors

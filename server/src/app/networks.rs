@@ -8,13 +8,14 @@ use anyhow::{Context, bail};
 
 use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings};
 use crate::chain::sandbox::{Sandbox, SandboxChain};
-use crate::chain::{ChainError, ChainReader, SandboxControl};
+use crate::chain::{ChainError, ChainReader, SandboxControl, ScenarioBook};
 use crate::config::{Backend, Config, Node};
 use crate::domain::asset::Network;
 use crate::domain::price;
 use crate::env::Env;
 use crate::store::{Db, deployment};
 use crate::usecase::create_invoice::NetworkTerms;
+use crate::usecase::play_scenario::ScenarioBooks;
 
 /// How long a node may take to answer.
 const NODE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,17 +28,33 @@ pub struct Chains {
     pub simulated: BTreeMap<Network, SandboxChain>,
     /// Drives the simulated ones.
     pub controls: BTreeMap<Network, Arc<dyn SandboxControl>>,
+    /// The file of the simulated ones, if there are any.
+    pub sandbox: Option<Sandbox>,
+}
+
+impl Chains {
+    /// Where scenarios of the simulated chains are noted.
+    pub fn scenario_books(&self) -> ScenarioBooks {
+        let book = |(network, chain): (&Network, &SandboxChain)| {
+            (*network, Arc::new(chain.clone()) as Arc<dyn ScenarioBook>)
+        };
+        ScenarioBooks(self.simulated.iter().map(book).collect())
+    }
 }
 
 /// Opens every enabled network.
 pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains> {
-    let mut chains =
-        Chains { readers: BTreeMap::new(), simulated: BTreeMap::new(), controls: BTreeMap::new() };
     let enabled = config.enabled();
     let sandbox = if enabled.values().any(|settings| settings.backend == Backend::Sandbox) {
         Some(Sandbox::open(&config.data_dir.join("sandbox.sqlite"), env.clone()).await?)
     } else {
         None
+    };
+    let mut chains = Chains {
+        readers: BTreeMap::new(),
+        simulated: BTreeMap::new(),
+        controls: BTreeMap::new(),
+        sandbox: sandbox.clone(),
     };
     for (network, settings) in enabled {
         let reader: Arc<dyn ChainReader> = match (&sandbox, settings.backend) {

@@ -1,23 +1,23 @@
 //! Starts what answers calls: the services on the public port, the operator's on the admin socket.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cryptopayment_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 
-use super::{Core, admin_socket};
+use super::{Core, admin_socket, rates};
 use crate::config::Config;
-use crate::domain::asset::Asset;
-use crate::rates::FixedRates;
+use crate::rates::RateSource;
 use crate::transport::access::AccessRules;
 use crate::transport::auth::Authenticator;
 use crate::transport::grpc::admin::AdminApi;
 use crate::transport::grpc::balances::BalanceApi;
+use crate::transport::grpc::checkout::{CheckoutApi, WATCHERS_MAX};
 use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
 use crate::transport::grpc::networks::NetworkApi;
@@ -27,6 +27,7 @@ use crate::transport::listener::{self, ListenerLimits};
 use crate::transport::server::{self, PublicServices};
 use crate::usecase::address_leases::AddressLeases;
 use crate::usecase::create_invoice::CreateInvoice;
+use crate::usecase::play_scenario::PlayScenario;
 
 /// Starts serving; the reporter says NOT_SERVING until it is told otherwise.
 pub async fn spawn(
@@ -38,7 +39,8 @@ pub async fn spawn(
 ) -> anyhow::Result<HealthReporter> {
     let rules = AccessRules::read(DESCRIPTOR_SET)?;
     let auth = Authenticator::new(core.db.clone(), core.env.clone(), rules, config.is_sandbox());
-    let services = services(core, config, &auth, stop);
+    let rates = rates::spawn(config, &core.env, tasks, stop)?;
+    let services = services(core, config, &auth, rates, stop);
     let origins = &config.http.cors_origins;
     let public = server::public(services, auth.clone(), &core.gateway, origins).await?;
     let limits = limits(config);
@@ -55,12 +57,13 @@ fn services(
     core: &Core,
     config: &Config,
     auth: &Authenticator,
+    rates: Arc<dyn RateSource>,
     stop: &CancellationToken,
 ) -> PublicServices {
     let (db, env) = (core.db.clone(), core.env.clone());
     PublicServices {
         invoices: InvoiceApi {
-            create: Arc::new(create_invoice(core, config)),
+            create: Arc::new(create_invoice(core, config, rates)),
             apply: core.apply.clone(),
             signals: core.signals.clone(),
             stop: stop.clone(),
@@ -73,6 +76,7 @@ fn services(
             auth: auth.clone(),
             client: core.client.clone(),
             bodies: core.bodies.clone(),
+            signals: core.signals.clone(),
         },
         events: EventApi {
             db: db.clone(),
@@ -80,15 +84,25 @@ fn services(
             signals: core.signals.clone(),
             stop: stop.clone(),
         },
+        checkout: CheckoutApi {
+            db: db.clone(),
+            env: env.clone(),
+            signals: core.signals.clone(),
+            stop: stop.clone(),
+            chains: config.enabled().into_iter().map(|(n, settings)| (n, settings.chain)).collect(),
+            is_sandbox: config.is_sandbox(),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+        },
         sandbox: config.is_sandbox().then(|| SandboxApi {
             db,
             env,
             chains: core.chains.controls.clone(),
+            play: PlayScenario { db: core.db.clone(), books: core.chains.scenario_books() },
         }),
     }
 }
 
-fn create_invoice(core: &Core, config: &Config) -> CreateInvoice {
+fn create_invoice(core: &Core, config: &Config, rates: Arc<dyn RateSource>) -> CreateInvoice {
     let (db, env) = (core.db.clone(), core.env.clone());
     let block = config.pool.addresses_leased;
     let environment = config.environment.as_str();
@@ -103,20 +117,14 @@ fn create_invoice(core: &Core, config: &Config) -> CreateInvoice {
             block,
             core.instance,
         )),
-        rates: Arc::new(FixedRates::new(prices(config), env.clone())),
+        rates,
         networks: core.terms.clone(),
         lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),
         inclusion_window: Duration::from_secs(config.invoice.inclusion_hours * 3_600),
+        scenarios: config.is_sandbox().then(|| core.chains.scenario_books()),
         db,
         env,
     }
-}
-
-fn prices(config: &Config) -> BTreeMap<Asset, String> {
-    let parsed = |(coin, price): (&String, &String)| {
-        Some((coin.to_uppercase().parse::<Asset>().ok()?, price.clone()))
-    };
-    config.rates.iter().filter_map(parsed).collect()
 }
 
 fn limits(config: &Config) -> ListenerLimits {

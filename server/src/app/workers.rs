@@ -1,5 +1,5 @@
-//! Starts the workers: one scanner and one applier per network, one dispatcher, deliverer and pool
-//! keeper, and the miners of simulated chains.
+//! Starts the workers: one scanner and one applier per network, one dispatcher, pruner and pool
+//! keeper, the deliverers, and the miners and scenarios of simulated chains.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Core;
+use crate::chain::sandbox::SandboxChain;
 use crate::config::Config;
 use crate::domain::asset::Network;
 use crate::store::deployment;
@@ -18,11 +19,17 @@ use crate::worker::apply::Applier;
 use crate::worker::deliver::{Deliverer, DelivererParts};
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::pool::PoolKeeper;
+use crate::worker::prune::Pruner;
 use crate::worker::scan::Scanner;
+use crate::worker::scenarios::{Player, Stage};
 use crate::worker::{Step, reconcile};
 
 /// How often a worker looks without a signal.
 const TICK: Duration = Duration::from_millis(500);
+/// How often scenarios are looked at: what they wait for tells them nothing.
+const SCENARIO_TICK: Duration = Duration::from_millis(200);
+/// How often the pruner looks.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
 /// Deliverers side by side.
 const DELIVERERS: usize = 4;
 
@@ -40,10 +47,33 @@ pub async fn spawn(
     }
     spawn_pool(core, config, scanners, tasks, stop).await?;
     spawn_telling(core, config, tasks, stop);
+    spawn_pruner(core, config, tasks, stop);
     if config.is_sandbox() {
         spawn_clock(core, tasks, stop);
+        spawn_scenarios(core, config, tasks, stop);
     }
     Ok(())
+}
+
+/// The player of scenarios, where chains are simulated.
+fn spawn_scenarios(core: &Core, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+    let Some(sandbox) = core.chains.sandbox.clone() else { return };
+    let wake = sandbox.scenario_noted();
+    let enabled = config.enabled();
+    let stage = |(network, chain): (&Network, &SandboxChain)| {
+        let has_miner = enabled.get(network).is_some_and(|settings| settings.block_seconds > 0);
+        (*network, Stage { chain: chain.clone(), has_miner })
+    };
+    let player = Player {
+        db: core.db.clone(),
+        env: core.env.clone(),
+        sandbox,
+        stages: core.chains.simulated.iter().map(stage).collect(),
+    };
+    let (env, stop) = (core.env.clone(), stop.clone());
+    tasks.spawn(async move {
+        reconcile("scenarios", &env, SCENARIO_TICK, &wake, &stop, || player.tick()).await;
+    });
 }
 
 /// The scanner, the applier and, of a simulated chain, the miner of one network. Returns what wakes
@@ -145,6 +175,16 @@ fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cance
             reconcile("deliver", &worker_env, TICK, &wake, &worker_stop, || deliverer.tick()).await;
         });
     }
+}
+
+fn spawn_pruner(core: &Core, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (db, env, stop) = (core.db.clone(), core.env.clone(), stop.clone());
+    let days = config.retention.idempotency_days;
+    let pruner = Pruner::new(db, env.clone(), core.instance, days);
+    let wake = Notify::new();
+    tasks.spawn(async move {
+        reconcile("prune", &env, PRUNE_INTERVAL, &wake, &stop, || pruner.tick()).await;
+    });
 }
 
 /// Reads the business clock's offset: another process may have moved it.

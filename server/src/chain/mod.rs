@@ -8,8 +8,10 @@ pub mod sandbox;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::domain::asset::{Asset, Network};
+use crate::domain::scenario::Scenario;
 use crate::domain::time::Micros;
 
 /// A block's identity and its place.
@@ -187,4 +189,53 @@ pub trait SandboxControl: Send + Sync {
     /// Replaces the newest `depth` blocks by `depth + 1` others; transactions not named keep their
     /// place. Returns the new tip.
     async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError>;
+}
+
+/// That the invoice at an address is to play a scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScenarioNote {
+    /// The address's row; each address is one invoice's.
+    pub address_id: Uuid,
+    /// Its text: whom the scenario pays.
+    pub address: String,
+    /// What is played.
+    pub scenario: Scenario,
+    /// Noted before the invoice was written, because its metadata says so: whoever plays it must see
+    /// that the invoice is there and says so.
+    pub from_metadata: bool,
+}
+
+/// How far a scenario is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScenarioState {
+    /// It goes on, or waits for the invoice.
+    Playing,
+    /// Every step was taken.
+    Done,
+    /// It could not go on: the invoice was canceled, or went another way.
+    Abandoned,
+}
+
+/// A scenario that was noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedScenario {
+    /// Which.
+    pub scenario: Scenario,
+    /// How far.
+    pub state: ScenarioState,
+    /// The payments it sent, in order.
+    pub txids: Vec<String>,
+    /// See [`ScenarioNote::from_metadata`].
+    pub from_metadata: bool,
+}
+
+/// Notes the scenarios of one simulated chain, beside the chain itself and durably.
+#[async_trait]
+pub trait ScenarioBook: Send + Sync {
+    /// Notes a scenario and returns what is noted for the address now: that one, or the one that is
+    /// being played already. Noting again changes nothing.
+    async fn note(&self, note: &ScenarioNote) -> Result<NotedScenario, ChainError>;
+
+    /// What is noted for an address.
+    async fn noted(&self, address_id: Uuid) -> Result<Option<NotedScenario>, ChainError>;
 }

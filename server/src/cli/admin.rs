@@ -15,7 +15,8 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
-    AdminArguments, AdminCommand, AppKeyCommand, KeysCommand, MerchantsCommand, WebhookCommand,
+    AdminArguments, AdminCommand, AppKeyCommand, KeyView, KeysCommand, Late, MerchantsCommand,
+    WebhookCommand,
 };
 
 /// Runs one command.
@@ -25,7 +26,7 @@ pub async fn run(socket: &Path, arguments: AdminArguments) -> anyhow::Result<Exi
         AdminCommand::Merchants(command) => merchants(channel, command).await,
         AdminCommand::Keys(command) => keys(channel, command).await,
         AdminCommand::Webhook(command) => webhook(channel, command).await,
-        AdminCommand::AppKey(AppKeyCommand::Show { key }) => app_key(channel, key).await,
+        AdminCommand::AppKey(command) => app_key(channel, command).await,
     };
     match result {
         Ok(rows) if arguments.json => println!("{}", serde_json::to_string_pretty(&rows)?),
@@ -62,12 +63,35 @@ async fn merchants(channel: Channel, command: MerchantsCommand) -> Result<Vec<Va
             let request = v1::ApproveMerchantRequest { id };
             client.approve_merchant(request).await?.into_inner().merchant.into_iter().collect()
         }
+        MerchantsCommand::Set { id, late, shortfall_percent } => {
+            let late = late.map(|late| match late {
+                Late::Reject => v1::LatePolicy::Reject.into(),
+                Late::Honor => v1::LatePolicy::Honor.into(),
+            });
+            let request = v1::UpdateMerchantRequest {
+                id,
+                late_policy: late,
+                shortfall_basis_points: shortfall_percent,
+            };
+            client.update_merchant(request).await?.into_inner().merchant.into_iter().collect()
+        }
         MerchantsCommand::List => {
             client.list_merchants(v1::ListMerchantsRequest {}).await?.into_inner().merchants
         }
     };
-    let row = |m: &v1::Merchant| json!({ "id": m.id, "name": m.name, "approved": m.approved });
-    Ok(found.iter().map(row).collect())
+    Ok(found.iter().map(merchant_row).collect())
+}
+
+fn merchant_row(merchant: &v1::Merchant) -> Value {
+    let late = if merchant.late_policy() == v1::LatePolicy::Honor { "honor" } else { "reject" };
+    let points = merchant.shortfall_basis_points;
+    json!({
+        "id": merchant.id,
+        "name": merchant.name,
+        "approved": merchant.approved,
+        "late": late,
+        "shortfall_percent": format!("{}.{:02}", points / 100, points % 100),
+    })
 }
 
 async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Status> {
@@ -84,6 +108,15 @@ async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Stat
                 "app_key": created.app_key,
             })])
         }
+        KeysCommand::Set { key, name, view } => {
+            let view = view.map(|view| match view {
+                KeyView::Basic => v1::RestView::Basic.into(),
+                KeyView::Full => v1::RestView::Full.into(),
+            });
+            let request = v1::UpdateApiKeyRequest { api_key: key, name, rest_view: view };
+            let key = client.update_api_key(request).await?.into_inner().key;
+            Ok(key.iter().map(key_row).collect())
+        }
         KeysCommand::Revoke { key } => {
             let request = v1::RevokeApiKeyRequest { api_key: key };
             let key = client.revoke_api_key(request).await?.into_inner().key;
@@ -99,15 +132,35 @@ async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Stat
 
 async fn webhook(channel: Channel, command: WebhookCommand) -> Result<Vec<Value>, Status> {
     let WebhookCommand::Set { key, url, events } = command;
-    let request = v1::SetWebhookRequest { api_key: key, url: Some(url), events };
+    let request = v1::SetWebhookRequest { api_key: key, url, events };
     let key = ApiKeyServiceClient::new(channel).set_webhook(request).await?.into_inner().key;
     Ok(key.iter().map(key_row).collect())
 }
 
-async fn app_key(channel: Channel, key: String) -> Result<Vec<Value>, Status> {
-    let request = v1::GetAppKeyRequest { api_key: key };
-    let answer = ApiKeyServiceClient::new(channel).get_app_key(request).await?.into_inner();
-    Ok(vec![json!({ "app_key": answer.app_key })])
+async fn app_key(channel: Channel, command: AppKeyCommand) -> Result<Vec<Value>, Status> {
+    let mut client = ApiKeyServiceClient::new(channel);
+    let row = match command {
+        AppKeyCommand::Show { key } => {
+            let request = v1::GetAppKeyRequest { api_key: key };
+            let answer = client.get_app_key(request).await?.into_inner();
+            json!({
+                "app_key": answer.app_key,
+                "app_key_next": answer.app_key_next,
+                "signing_secret": answer.signing_secret,
+            })
+        }
+        AppKeyCommand::Create { key } => {
+            let request = v1::CreateAppKeyRequest { api_key: key };
+            let answer = client.create_app_key(request).await?.into_inner();
+            json!({ "app_key": answer.app_key, "app_key_next": answer.app_key_next })
+        }
+        AppKeyCommand::Activate { key } => {
+            let request = v1::ActivateAppKeyRequest { api_key: key };
+            let answer = client.activate_app_key(request).await?.into_inner();
+            json!({ "app_key": answer.app_key })
+        }
+    };
+    Ok(vec![row])
 }
 
 fn key_row(key: &v1::ApiKey) -> Value {
@@ -115,6 +168,7 @@ fn key_row(key: &v1::ApiKey) -> Value {
         "api_key": key.api_key,
         "name": key.name,
         "revoked": key.revoked,
+        "view": if key.rest_view() == v1::RestView::Full { "full" } else { "basic" },
         "webhook_url": key.webhook_url,
         "webhook_events": key.webhook_events.join(","),
     })

@@ -91,3 +91,16 @@ pub struct EventBody {
     /// The event's business time, microseconds since 1970.
     pub timestamp: i64,
 }
+
+impl EventBody {
+    /// The id by which receivers know a repeat: an invoice and its merchant's sequence name one event
+    /// for ever, whichever endpoint is told and however often.
+    pub fn event_id(&self, sequence: u64) -> String {
+        event_id(self.invoice_id, sequence)
+    }
+}
+
+/// The id of the event at `sequence` of its merchant's log, about `invoice_id`.
+pub fn event_id(invoice_id: Uuid, sequence: u64) -> String {
+    format!("{invoice_id}-{sequence}")
+}

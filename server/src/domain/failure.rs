@@ -70,8 +70,12 @@ reasons! {
     WebhookTargetRefused = "WEBHOOK_TARGET_REFUSED",
     WebhookEndpointMissing = "WEBHOOK_ENDPOINT_MISSING",
     SandboxRefused = "SANDBOX_REFUSED",
+    UnknownScenario = "UNKNOWN_SCENARIO",
     MerchantNotFound = "MERCHANT_NOT_FOUND",
     ApiKeyNotFound = "API_KEY_NOT_FOUND",
+    DeliveryNotFound = "DELIVERY_NOT_FOUND",
+    AppKeyNextMissing = "APP_KEY_NEXT_MISSING",
+    RedeliveriesExhausted = "REDELIVERIES_EXHAUSTED",
     ServerUnavailable = "SERVER_UNAVAILABLE",
     Internal = "INTERNAL",
 }

@@ -280,6 +280,11 @@ impl Terms {
     pub fn is_full(&self, units: u128) -> bool {
         units > 0 && units.saturating_add(self.shortfall_units) >= self.amount_units
     }
+
+    /// Base units that are still to be paid when `paid_units` were seen: none once that is full.
+    pub fn missing_units(&self, paid_units: u128) -> u128 {
+        if self.is_full(paid_units) { 0 } else { self.amount_units.saturating_sub(paid_units) }
+    }
 }
 
 impl Status {

@@ -72,6 +72,17 @@ impl AccountKind {
         }
     }
 
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [
+            Self::MerchantAvailable,
+            Self::MerchantReceivable,
+            Self::DepositCustody,
+            Self::Suspense,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// Whether its balance may never go below zero and is kept in a row with a version.
     pub const fn is_guarded(self) -> bool {
         matches!(self, Self::MerchantAvailable | Self::MerchantReceivable)
@@ -103,6 +114,11 @@ impl TransferKind {
             Self::Deposit => "deposit",
             Self::DepositReversal => "deposit_reversal",
         }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Deposit, Self::DepositReversal].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 

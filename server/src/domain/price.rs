@@ -11,7 +11,7 @@ pub const CENTS_MAX: i64 = 100_000_000;
 /// Significant digits of an asked amount: what a client's binary float can print.
 const SIGNIFICANT_DIGITS_MAX: usize = 17;
 /// Decimals that rates are kept with.
-const RATE_DECIMALS: u32 = 8;
+pub const RATE_DECIMALS: u32 = 8;
 
 /// Why an asked amount is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

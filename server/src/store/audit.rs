@@ -1,7 +1,7 @@
 //! The operator's audit log: a hash chain that only grows. Whoever changes or removes a line breaks
 //! every line after it.
 
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult};
 use sha2::{Digest, Sha256};
 
 use super::{Result, UnitOfWork, execute, one};
@@ -16,7 +16,8 @@ struct LastRow {
     hash: String,
 }
 
-/// Appends one action to the chain. Two at once: one of them conflicts and is done again.
+/// Appends one action to the chain. Two at once: one waits until the other's unit of work is over, so
+/// this stands last in a unit of work.
 pub async fn append(
     unit: &UnitOfWork,
     actor: &str,
@@ -25,6 +26,10 @@ pub async fn append(
     detail: &str,
     at: Micros,
 ) -> Result<()> {
+    if unit.db().get_database_backend() == DbBackend::Postgres {
+        // Readers go on; SQLite has one writer anyway.
+        execute(unit.db(), "LOCK TABLE audit_log IN EXCLUSIVE MODE", Vec::new()).await?;
+    }
     let last: Option<LastRow> = one(
         unit.db(),
         "SELECT seq, hash FROM audit_log WHERE chain = $1 ORDER BY seq DESC LIMIT 1",

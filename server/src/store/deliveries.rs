@@ -1,11 +1,11 @@
-//! Deliveries: claiming those that are due, and writing down what came of each attempt. A claim ends
-//! by the database's clock, so a process that died while sending delays its deliveries, never
-//! loses them.
+//! Deliveries: claiming those that are due or asked for again, and writing down what came of each
+//! attempt. A claim ends by the database's clock, so a process that died while sending delays its
+//! deliveries, never loses them. Not here: reading what was sent (`delivery_log`).
 
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::{Db, Result, StoreError, all, execute, lease_now};
+use super::{Db, Result, StoreError, UnitOfWork, all, execute, lease_now};
 use crate::domain::event::EventBody;
 use crate::domain::time::Micros;
 
@@ -14,8 +14,12 @@ use crate::domain::time::Micros;
 pub struct ClaimedDelivery {
     /// Its row.
     pub id: Uuid,
-    /// Attempts made before this one.
-    pub attempt: u32,
+    /// Scheduled attempts made before this one.
+    pub scheduled: u32,
+    /// Attempts out of turn made before this one.
+    pub redeliveries: u32,
+    /// Whether this attempt is out of turn.
+    pub is_redelivery: bool,
     /// Where to.
     pub url: String,
     /// The event's place in its merchant's log.
@@ -26,29 +30,46 @@ pub struct ClaimedDelivery {
     pub api_key_id: Uuid,
     /// That APP_KEY, sealed.
     pub sealed_app_key: Vec<u8>,
+    /// The endpoint's Standard Webhooks secret, sealed.
+    pub sealed_secret: Option<Vec<u8>>,
+    /// The secret before it, sealed.
+    pub sealed_secret_previous: Option<Vec<u8>>,
+    /// Until when that signs too, microseconds.
+    pub previous_until: Option<i64>,
+}
+
+impl ClaimedDelivery {
+    /// Which attempt this is of all, from 1.
+    pub fn number(&self) -> u32 {
+        self.scheduled + self.redeliveries + 1
+    }
 }
 
 /// What came of an attempt.
 #[derive(Debug, Clone)]
 pub struct FinishedAttempt {
-    /// The delivery.
-    pub delivery_id: Uuid,
+    /// The delivery as it was claimed.
+    pub delivery: ClaimedDelivery,
     /// The claim's holder.
     pub holder: Uuid,
-    /// Which attempt, from 1.
-    pub attempt: u32,
-    /// Where to.
-    pub url: String,
     /// When it began, business time.
     pub started_at: Micros,
     /// How long it took.
     pub duration_ms: u64,
     /// What the receiver answered.
     pub status_code: Option<u16>,
-    /// Why there was no answer.
+    /// What went wrong.
     pub error: Option<String>,
+    /// The request's headers.
+    pub request_headers: Vec<(String, String)>,
+    /// The request's body.
+    pub request_body: String,
+    /// The answer's headers.
+    pub response_headers: Vec<(String, String)>,
     /// The beginning of the answer's body.
     pub response: String,
+    /// Whether the body was longer.
+    pub is_response_cut: bool,
     /// What the delivery is from now on.
     pub next: NextStep,
 }
@@ -62,6 +83,8 @@ pub enum NextStep {
     RetryAt(Micros),
     /// It was the last attempt.
     Failed,
+    /// The attempt was out of turn and did not arrive: nothing but its count changes.
+    Unchanged,
 }
 
 #[derive(FromQueryResult)]
@@ -73,15 +96,21 @@ struct ClaimedRow {
 struct LoadedRow {
     id: Uuid,
     attempt: i64,
+    redeliveries: i64,
+    redeliver_at: Option<i64>,
     seq: i64,
     url: Option<String>,
     payload: String,
     api_key_id: Uuid,
     app_key: Vec<u8>,
+    signing_secret: Option<Vec<u8>>,
+    signing_secret_previous: Option<Vec<u8>>,
+    signing_secret_previous_until: Option<i64>,
 }
 
-/// Claims up to `limit` due deliveries for `seconds`. A newer event of an invoice waits until the
-/// first attempt of each older one to the same endpoint was made.
+/// Claims up to `limit` deliveries for `seconds`: those that shall be sent again out of turn, then
+/// those that are due. A newer event of an invoice waits until the first attempt of each older one to
+/// the same endpoint was made; a redelivery waits for nothing but an attempt that is under way.
 pub async fn claim(
     db: &Db,
     holder: Uuid,
@@ -91,12 +120,18 @@ pub async fn claim(
 ) -> Result<Vec<ClaimedDelivery>> {
     let clock = lease_now(db.backend());
     let skip = if db.is_sqlite() { "" } else { " FOR UPDATE SKIP LOCKED" };
-    let sql = format!(
-        "UPDATE delivery SET claimed_by = $1, claimed_until = {clock} + $2
-         WHERE id IN (
+    let update = format!("UPDATE delivery SET claimed_by = $1, claimed_until = {clock} + $2");
+    let free = format!("(d.claimed_until IS NULL OR d.claimed_until < {clock})");
+    let again = format!(
+        "{update} WHERE id IN (
+            SELECT d.id FROM delivery d WHERE d.redeliver_at IS NOT NULL AND {free}
+            ORDER BY d.redeliver_at LIMIT $3{skip})
+         RETURNING id"
+    );
+    let due = format!(
+        "{update} WHERE id IN (
             SELECT d.id FROM delivery d
-            WHERE d.state = 'pending' AND d.due_at <= $3
-              AND (d.claimed_until IS NULL OR d.claimed_until < {clock})
+            WHERE d.state = 'pending' AND d.due_at <= $3 AND {free}
               AND NOT EXISTS (
                 SELECT 1 FROM delivery o
                 WHERE o.endpoint_id = d.endpoint_id AND o.aggregate_id = d.aggregate_id
@@ -104,42 +139,51 @@ pub async fn claim(
             ORDER BY d.due_at, d.seq LIMIT $4{skip})
          RETURNING id"
     );
+    let limit = i64::from(limit);
+    let lease = seconds * 1_000_000;
     let unit = db.begin("claim_deliveries").await?;
-    let values =
-        vec![holder.into(), (seconds * 1_000_000).into(), now.0.into(), i64::from(limit).into()];
-    let claimed: Vec<ClaimedRow> = all(unit.db(), &sql, values).await?;
-    let loaded: Vec<LoadedRow> = if claimed.is_empty() {
-        Vec::new()
-    } else {
-        let sql = format!(
-            "SELECT d.id, d.attempt, d.seq, p.url, e.payload, k.id AS api_key_id, k.app_key
-             FROM delivery d
-             JOIN endpoint p ON p.id = d.endpoint_id
-             JOIN api_key k ON k.id = p.api_key_id
-             JOIN event e ON e.merchant_id = d.merchant_id AND e.seq = d.seq
-             WHERE d.id IN ({}) ORDER BY d.due_at, d.seq",
-            super::places(claimed.len(), 0)
-        );
-        all(unit.db(), &sql, claimed.iter().map(|row| row.id.into()).collect()).await?
-    };
-    let mut deliveries = Vec::with_capacity(loaded.len());
-    for row in loaded {
+    let values = vec![holder.into(), lease.into(), limit.into()];
+    let mut claimed: Vec<ClaimedRow> = all(unit.db(), &again, values).await?;
+    let room = limit - i64::try_from(claimed.len()).unwrap_or(limit);
+    let values = vec![holder.into(), lease.into(), now.0.into(), room.into()];
+    let scheduled: Vec<ClaimedRow> = all(unit.db(), &due, values).await?;
+    claimed.extend(scheduled);
+    let mut deliveries = Vec::with_capacity(claimed.len());
+    for row in load(&unit, &claimed).await? {
         match row.url.clone() {
             Some(url) => deliveries.push(row.read(url)?),
-            // The endpoint was removed: nothing is sent to it any more.
-            None => {
-                execute(
-                    unit.db(),
-                    "UPDATE delivery SET state = 'dropped', claimed_by = NULL,
-                        claimed_until = NULL WHERE id = $1",
-                    vec![row.id.into()],
-                )
-                .await?;
-            }
+            None => drop_delivery(&unit, row.id).await?,
         }
     }
     unit.commit().await?;
     Ok(deliveries)
+}
+
+async fn load(unit: &UnitOfWork, claimed: &[ClaimedRow]) -> Result<Vec<LoadedRow>> {
+    if claimed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT d.id, d.attempt, d.redeliveries, d.redeliver_at, d.seq, p.url, e.payload,
+                k.id AS api_key_id, k.app_key, p.signing_secret, p.signing_secret_previous,
+                p.signing_secret_previous_until
+         FROM delivery d
+         JOIN endpoint p ON p.id = d.endpoint_id
+         JOIN api_key k ON k.id = p.api_key_id
+         JOIN event e ON e.merchant_id = d.merchant_id AND e.seq = d.seq
+         WHERE d.id IN ({}) ORDER BY d.due_at, d.seq",
+        super::places(claimed.len(), 0)
+    );
+    all(unit.db(), &sql, claimed.iter().map(|row| row.id.into()).collect()).await
+}
+
+/// The endpoint was removed: nothing is sent to it any more.
+async fn drop_delivery(unit: &UnitOfWork, id: Uuid) -> Result<()> {
+    let sql = "UPDATE delivery SET redeliver_at = NULL, claimed_by = NULL, claimed_until = NULL,
+                  state = CASE state WHEN 'pending' THEN 'dropped' ELSE state END
+               WHERE id = $1";
+    execute(unit.db(), sql, vec![id.into()]).await?;
+    Ok(())
 }
 
 impl LoadedRow {
@@ -148,12 +192,17 @@ impl LoadedRow {
             .map_err(|error| StoreError::Corrupt(format!("event payload: {error}")))?;
         Ok(ClaimedDelivery {
             id: self.id,
-            attempt: u32::try_from(self.attempt).unwrap_or(u32::MAX),
+            scheduled: u32::try_from(self.attempt).unwrap_or(u32::MAX),
+            redeliveries: u32::try_from(self.redeliveries).unwrap_or(u32::MAX),
+            is_redelivery: self.redeliver_at.is_some(),
             url,
             seq: super::unsigned(self.seq, "sequence")?,
             body,
             api_key_id: self.api_key_id,
             sealed_app_key: self.app_key,
+            sealed_secret: self.signing_secret,
+            sealed_secret_previous: self.signing_secret_previous,
+            previous_until: self.signing_secret_previous_until,
         })
     }
 }
@@ -164,25 +213,32 @@ pub async fn finish(db: &Db, attempts: &[FinishedAttempt]) -> Result<()> {
     let unit = db.begin("finish_deliveries").await?;
     for attempt in attempts {
         let (state, due_at) = match attempt.next {
-            NextStep::Delivered => ("delivered", None),
-            NextStep::RetryAt(at) => ("pending", Some(at.0)),
-            NextStep::Failed => ("failed", None),
+            NextStep::Delivered => (Some("delivered"), None),
+            NextStep::RetryAt(at) => (Some("pending"), Some(at.0)),
+            NextStep::Failed => (Some("failed"), None),
+            NextStep::Unchanged => (None, None),
         };
-        let changed = execute(
-            unit.db(),
-            "UPDATE delivery SET attempt = $3, state = $4, due_at = COALESCE($5, due_at),
-                claimed_by = NULL, claimed_until = NULL
-             WHERE id = $1 AND claimed_by = $2 AND attempt = $3 - 1",
-            vec![
-                attempt.delivery_id.into(),
-                attempt.holder.into(),
-                i64::from(attempt.attempt).into(),
-                state.into(),
-                due_at.into(),
-            ],
-        )
-        .await?;
-        if changed == 1 {
+        let delivery = &attempt.delivery;
+        // A redelivery asked for while a scheduled attempt was under way is still to be made.
+        let counted = if delivery.is_redelivery {
+            "redeliveries = redeliveries + 1, redeliver_at = NULL"
+        } else {
+            "attempt = attempt + 1"
+        };
+        let sql = format!(
+            "UPDATE delivery SET {counted}, state = COALESCE($5, state),
+                due_at = COALESCE($6, due_at), claimed_by = NULL, claimed_until = NULL
+             WHERE id = $1 AND claimed_by = $2 AND attempt = $3 AND redeliveries = $4"
+        );
+        let values = vec![
+            delivery.id.into(),
+            attempt.holder.into(),
+            i64::from(delivery.scheduled).into(),
+            i64::from(delivery.redeliveries).into(),
+            state.into(),
+            due_at.into(),
+        ];
+        if execute(unit.db(), &sql, values).await? == 1 {
             insert_attempt(&unit, attempt).await?;
         }
     }
@@ -190,22 +246,34 @@ pub async fn finish(db: &Db, attempts: &[FinishedAttempt]) -> Result<()> {
     Ok(())
 }
 
-async fn insert_attempt(unit: &super::UnitOfWork, attempt: &FinishedAttempt) -> Result<()> {
+async fn insert_attempt(unit: &UnitOfWork, attempt: &FinishedAttempt) -> Result<()> {
+    let delivery = &attempt.delivery;
     execute(
         unit.db(),
         "INSERT INTO delivery_attempt (delivery_id, n, started_at, duration_ms, url, status_code,
-            error, response) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            error, response, redelivery, request_headers, request_body, response_headers,
+            response_cut) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         vec![
-            attempt.delivery_id.into(),
-            i64::from(attempt.attempt).into(),
+            delivery.id.into(),
+            i64::from(delivery.number()).into(),
             attempt.started_at.0.into(),
             i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX).into(),
-            attempt.url.clone().into(),
+            delivery.url.clone().into(),
             attempt.status_code.map(i64::from).into(),
             attempt.error.clone().into(),
             attempt.response.replace('\0', "\u{FFFD}").into(),
+            delivery.is_redelivery.into(),
+            headers(&attempt.request_headers)?.into(),
+            attempt.request_body.clone().into(),
+            headers(&attempt.response_headers)?.into(),
+            attempt.is_response_cut.into(),
         ],
     )
     .await?;
     Ok(())
+}
+
+/// Headers as they are stored: `[[name, value], ...]`.
+fn headers(pairs: &[(String, String)]) -> Result<String> {
+    serde_json::to_string(pairs).map_err(|error| StoreError::Corrupt(error.to_string()))
 }

@@ -4,11 +4,13 @@
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::{Result, StoreError, UnitOfWork, execute, one};
+use super::{Db, Result, StoreError, UnitOfWork, execute, one};
 use crate::domain::time::Micros;
 
 /// Microseconds of a day, for pruning by day.
 const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// Keys forgotten by one unit of work.
+const PRUNED_KEYS_MAX: i64 = 1_000;
 
 /// A key on its way in.
 #[derive(Debug, Clone)]
@@ -40,6 +42,11 @@ pub enum Claimed {
 struct Row {
     request_hash: Vec<u8>,
     resource_id: Uuid,
+}
+
+#[derive(FromQueryResult)]
+struct DayRow {
+    day: Option<i64>,
 }
 
 /// Claims a key. A twin in another transaction waits here for the first and then sees its effect.
@@ -74,4 +81,26 @@ pub async fn claim(unit: &UnitOfWork, claim: &Claim, now: Micros) -> Result<Clai
     } else {
         Ok(Claimed::Conflict)
     }
+}
+
+/// Forgets the oldest keys that were claimed more than `retention_days` whole days before `now`.
+/// Returns whether there may be more of them.
+pub async fn prune(db: &Db, retention_days: u32, now: Micros) -> Result<bool> {
+    let first_kept = now.0.div_euclid(MICROS_PER_DAY) - i64::from(retention_days);
+    let oldest: Option<DayRow> =
+        one(db.reader(), "SELECT MIN(day) AS day FROM idempotency", vec![]).await?;
+    if oldest.and_then(|row| row.day).is_none_or(|day| day >= first_kept) {
+        return Ok(false);
+    }
+    let unit = db.begin("prune_idempotency").await?;
+    let pruned = execute(
+        unit.db(),
+        "DELETE FROM idempotency WHERE (principal_id, method, key) IN (
+            SELECT principal_id, method, key FROM idempotency WHERE day < $1
+            ORDER BY day LIMIT $2)",
+        vec![first_kept.into(), PRUNED_KEYS_MAX.into()],
+    )
+    .await?;
+    unit.commit().await?;
+    Ok(i64::try_from(pruned) == Ok(PRUNED_KEYS_MAX))
 }

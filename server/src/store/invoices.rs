@@ -234,11 +234,21 @@ pub async fn get(db: &Db, merchant_id: Uuid, id: Uuid) -> Result<Option<InvoiceV
     Ok(views.await?.pop())
 }
 
-/// The same, inside a unit of work.
+/// One invoice by its id alone: for its payer, who is shown nothing of the merchant.
+pub async fn get_for_payer(db: &Db, id: Uuid) -> Result<Option<InvoiceView>> {
+    Ok(views(db.reader(), "i.id = $1", vec![id.into()]).await?.pop())
+}
+
+/// One invoice of a merchant, inside a unit of work.
 pub async fn get_in(unit: &UnitOfWork, merchant_id: Uuid, id: Uuid) -> Result<Option<InvoiceView>> {
     let views =
         views(unit.db(), "i.merchant_id = $1 AND i.id = $2", vec![merchant_id.into(), id.into()]);
     Ok(views.await?.pop())
+}
+
+/// The invoice that asks for payment to an address, whoever's it is. For workers alone.
+pub async fn at_address(db: &Db, address_id: Uuid) -> Result<Option<InvoiceView>> {
+    Ok(views(db.reader(), "i.address_id = $1", vec![address_id.into()]).await?.pop())
 }
 
 /// A page of a merchant's invoices, newest first, at most `limit`.

@@ -1,5 +1,5 @@
-//! API keys and the endpoint of each. Secrets are here as digests, APP_KEYs sealed; neither can be
-//! read back from a row alone.
+//! API keys and the endpoint of each. API secrets are here as digests, APP_KEYs and Standard Webhooks
+//! secrets sealed; none can be read back from a row alone.
 
 use std::fmt;
 
@@ -33,6 +33,8 @@ pub struct ApiKey {
     pub rest_view: String,
     /// What signs its webhooks, sealed.
     pub app_key: Vec<u8>,
+    /// What will sign them once it is activated, sealed.
+    pub app_key_next: Option<Vec<u8>>,
     /// When it stops working, microseconds.
     pub expires_at: Option<i64>,
     /// When it was revoked, microseconds.
@@ -43,10 +45,18 @@ pub struct ApiKey {
     pub approved_at: Option<i64>,
     /// Whether its merchant honours late payments.
     pub honors_late: bool,
+    /// How much its merchant allows to be missing, hundredths of a percent.
+    pub shortfall_basis_points: i64,
     /// Where its events are sent.
     pub webhook_url: Option<String>,
     /// The event types it gets, comma separated.
     pub webhook_events: Option<String>,
+    /// The Standard Webhooks secret of its endpoint, sealed.
+    pub signing_secret: Option<Vec<u8>>,
+    /// The secret before it, sealed.
+    pub signing_secret_previous: Option<Vec<u8>>,
+    /// Until when that signs too, microseconds.
+    pub signing_secret_previous_until: Option<i64>,
 }
 
 impl fmt::Debug for ApiKey {
@@ -56,8 +66,10 @@ impl fmt::Debug for ApiKey {
 }
 
 const SELECT: &str = "SELECT k.id, k.public_id, k.merchant_id, k.name, k.digest, k.mode, k.scopes,
-        k.rest_view, k.app_key, k.expires_at, k.revoked_at, k.created_at, m.approved_at,
-        m.honors_late, p.url AS webhook_url, p.events AS webhook_events
+        k.rest_view, k.app_key, k.app_key_next, k.expires_at, k.revoked_at, k.created_at,
+        m.approved_at, m.honors_late, m.shortfall_basis_points, p.url AS webhook_url,
+        p.events AS webhook_events, p.signing_secret, p.signing_secret_previous,
+        p.signing_secret_previous_until
      FROM api_key k JOIN merchant m ON m.id = k.merchant_id
      LEFT JOIN endpoint p ON p.api_key_id = k.id";
 
@@ -107,6 +119,23 @@ pub async fn revoke(unit: &UnitOfWork, public_id: &str, at: Micros) -> Result<()
     Ok(())
 }
 
+/// Changes a key's name and view; what is `None` stays.
+pub async fn update(
+    unit: &UnitOfWork,
+    public_id: &str,
+    name: Option<&str>,
+    rest_view: Option<&str>,
+) -> Result<()> {
+    execute(
+        unit.db(),
+        "UPDATE api_key SET name = COALESCE($2, name), rest_view = COALESCE($3, rest_view)
+         WHERE public_id = $1",
+        vec![public_id.into(), name.map(str::to_owned).into(), rest_view.map(str::to_owned).into()],
+    )
+    .await?;
+    Ok(())
+}
+
 /// A key's endpoint as it shall be.
 #[derive(Debug, Clone)]
 pub struct NewEndpoint {
@@ -120,15 +149,18 @@ pub struct NewEndpoint {
     pub url: Option<String>,
     /// The event types, comma separated.
     pub events: String,
+    /// The Standard Webhooks secret it gets if it has none, sealed.
+    pub signing_secret: Vec<u8>,
 }
 
 /// Sets a key's endpoint.
 pub async fn set_endpoint(unit: &UnitOfWork, endpoint: &NewEndpoint, at: Micros) -> Result<()> {
     execute(
         unit.db(),
-        "INSERT INTO endpoint (id, api_key_id, merchant_id, url, events, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (api_key_id) DO UPDATE SET url = excluded.url, events = excluded.events",
+        "INSERT INTO endpoint (id, api_key_id, merchant_id, url, events, created_at, signing_secret)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (api_key_id) DO UPDATE SET url = excluded.url, events = excluded.events,
+            signing_secret = COALESCE(endpoint.signing_secret, excluded.signing_secret)",
         vec![
             endpoint.id.into(),
             endpoint.api_key_id.into(),
@@ -136,8 +168,38 @@ pub async fn set_endpoint(unit: &UnitOfWork, endpoint: &NewEndpoint, at: Micros)
             endpoint.url.clone().into(),
             endpoint.events.clone().into(),
             at.0.into(),
+            endpoint.signing_secret.clone().into(),
         ],
     )
     .await?;
     Ok(())
+}
+
+/// Sets a key's next APP_KEY, sealed.
+pub async fn set_next_app_key(unit: &UnitOfWork, id: Uuid, sealed: Vec<u8>) -> Result<()> {
+    let sql = "UPDATE api_key SET app_key_next = $2 WHERE id = $1";
+    execute(unit.db(), sql, vec![id.into(), sealed.into()]).await?;
+    Ok(())
+}
+
+/// Puts a key's next APP_KEY in the place of the active one. Whether there was a next one.
+pub async fn activate_app_key(unit: &UnitOfWork, id: Uuid) -> Result<bool> {
+    let sql = "UPDATE api_key SET app_key = app_key_next, app_key_next = NULL
+               WHERE id = $1 AND app_key_next IS NOT NULL";
+    Ok(execute(unit.db(), sql, vec![id.into()]).await? == 1)
+}
+
+/// Gives the endpoint of a key another secret; the one before signs too until then. Whether there
+/// is an endpoint.
+pub async fn rotate_secret(
+    unit: &UnitOfWork,
+    api_key_id: Uuid,
+    sealed: Vec<u8>,
+    previous_until: Micros,
+) -> Result<bool> {
+    let sql = "UPDATE endpoint SET signing_secret_previous = signing_secret,
+                  signing_secret_previous_until = $3, signing_secret = $2
+               WHERE api_key_id = $1";
+    let values = vec![api_key_id.into(), sealed.into(), previous_until.0.into()];
+    Ok(execute(unit.db(), sql, values).await? == 1)
 }

@@ -195,7 +195,7 @@ async fn write_posting(
     posting: &Posting,
 ) -> Result<()> {
     let guarded = posting.account.kind.is_guarded();
-    let (account_id, version) = if guarded {
+    let (account_id, version, balance_after) = if guarded {
         let balance = balance(unit, env, posting.account).await?;
         let posted = if posting.side == posting.account.kind.normal_side() {
             balance.posted.checked_add(posting.units)
@@ -204,9 +204,9 @@ async fn write_posting(
         };
         let posted = posted.ok_or_else(|| StoreError::Corrupt("balance overdrawn".to_owned()))?;
         write_balance(unit, &Balance { posted, ..balance }).await?;
-        (balance.account_id, Some(balance.version + 1))
+        (balance.account_id, Some(balance.version + 1), Some(stored(posted)))
     } else {
-        (account(unit, env, posting.account).await?, None)
+        (account(unit, env, posting.account).await?, None, None)
     };
     let values = vec![
         transfer_id.into(),
@@ -216,11 +216,11 @@ async fn write_posting(
         stored(posting.units).into(),
     ];
     let mut full = values.clone();
-    full.push(version.into());
+    full.extend([version.into(), balance_after.into()]);
     execute(
         unit.db(),
-        "INSERT INTO posting (transfer_id, n, account_id, side, amount, account_version)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO posting (transfer_id, n, account_id, side, amount, account_version,
+            balance_after) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         full,
     )
     .await?;

@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod audit;
 pub mod cursor;
 pub mod deliveries;
+pub mod delivery_log;
 pub mod deployment;
 pub mod deposits;
 pub mod events;
@@ -15,7 +16,9 @@ pub mod invoices;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod ledger_entries;
 pub mod merchants;
+pub mod timeline;
 pub mod unit_of_work;
 
 use std::time::Duration;

@@ -20,6 +20,13 @@ pub struct Access {
     pub scope: Scope,
 }
 
+impl Access {
+    /// Whether the method exists only where chains are simulated.
+    pub fn is_sandbox_only(self) -> bool {
+        self.audience == Audience::Sandbox || self.scope == Scope::Sandbox
+    }
+}
+
 /// Why the contract can not be served.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -55,9 +62,9 @@ impl AccessRules {
         self.0.get(path).copied()
     }
 
-    /// The full names of services that have methods for `audience`.
-    pub fn services_for(&self, audience: Audience) -> BTreeSet<String> {
-        let paths = self.0.iter().filter(|(_, rule)| rule.audience == audience);
+    /// The full names of services that have methods for which `holds`.
+    pub fn services_where(&self, holds: impl Fn(Access) -> bool) -> BTreeSet<String> {
+        let paths = self.0.iter().filter(|(_, rule)| holds(**rule));
         paths.filter_map(|(path, _)| path.split('/').nth(1).map(str::to_owned)).collect()
     }
 }
@@ -89,8 +96,21 @@ mod tests {
         let create = rules.get("/cryptopayment.v1.InvoiceService/CreateInvoice").unwrap();
         assert_eq!(create.audience, Audience::Merchant);
         assert_eq!(create.scope, Scope::InvoicesWrite);
-        let operator = rules.services_for(Audience::Operator);
+        let operator = rules.services_where(|rule| rule.audience == Audience::Operator);
         assert!(operator.iter().all(|name| name.starts_with("cryptopayment.admin.")));
         assert!(!operator.is_empty());
+    }
+
+    #[test]
+    fn what_drives_chains_exists_on_a_sandbox_alone() {
+        let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+        let only_there = rules.services_where(Access::is_sandbox_only);
+        let expected = [
+            "cryptopayment.checkout.v1.SandboxCheckoutService",
+            "cryptopayment.sandbox.v1.SandboxService",
+        ];
+        assert_eq!(only_there.into_iter().collect::<Vec<_>>(), expected);
+        let payer = rules.services_where(|rule| rule.audience == Audience::Payer);
+        assert!(payer.iter().all(|name| name.starts_with("cryptopayment.checkout.")));
     }
 }

@@ -24,6 +24,7 @@ use crate::store::Db;
 use crate::store::keys::{self, ApiKey};
 use crate::usecase::Caller;
 use crate::usecase::manage_keys::digest;
+use crate::usecase::update_settings::basis_points;
 
 /// How long another process may still use a key after it was revoked here.
 const CACHED_SECONDS: u64 = 4;
@@ -31,7 +32,7 @@ const CACHED_SECONDS: u64 = 4;
 const CACHED_KEYS_MAX: usize = 10_000;
 /// Bytes of an `authorization` value that are looked at.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
-/// Tells the gateway that this key's answers are full.
+/// From the gateway: which view its caller chose. To the gateway: that this key's answers are full.
 const VIEW_HEADER: &str = "x-gateway-view";
 
 /// Authenticates calls.
@@ -53,6 +54,10 @@ struct Remembered {
     until: Micros,
 }
 
+/// Whether the caller will see what only full answers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeesAll(pub bool);
+
 /// An authenticated call's key and who it stands for.
 struct Authenticated {
     caller: Caller,
@@ -71,7 +76,7 @@ impl Authenticator {
         self.lock().remove(public_id);
     }
 
-    /// Forgets every key: a merchant's approval changed.
+    /// Forgets every key: something about a merchant changed.
     pub fn forget_all(&self) {
         self.lock().clear();
     }
@@ -83,9 +88,11 @@ impl Authenticator {
             return next.run(request).await;
         };
         let header = request.headers().get(AUTHORIZATION);
+        let exists = this.shared.is_sandbox || !access.is_sandbox_only();
         let authenticated = match access.audience {
-            Audience::Merchant => this.authenticate(header, access.scope).await,
-            Audience::Sandbox if this.shared.is_sandbox => {
+            // The invoice's id is all that a payer has; nobody calls.
+            Audience::Payer if exists => return next.run(request).await,
+            Audience::Merchant | Audience::Sandbox if exists => {
                 this.authenticate(header, access.scope).await
             }
             // What exists elsewhere does not exist here.
@@ -93,7 +100,15 @@ impl Authenticator {
         };
         match authenticated {
             Ok(Authenticated { caller, full_view }) => {
+                let chosen = request.headers().get(VIEW_HEADER).map(HeaderValue::as_bytes);
+                let sees_all = match chosen {
+                    // gRPC has no views.
+                    None | Some(b"full") => true,
+                    Some(b"basic") => false,
+                    Some(_) => full_view,
+                };
                 request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(SeesAll(sees_all));
                 let mut response = next.run(request).await;
                 if full_view {
                     let full = HeaderValue::from_static("full");
@@ -144,6 +159,7 @@ impl Authenticator {
             api_key_id: key.id,
             public_id: key.public_id.clone(),
             honors_late: key.honors_late,
+            shortfall_basis_points: basis_points(key.shortfall_basis_points)?,
         };
         Ok(Authenticated { caller, full_view: key.rest_view == "full" })
     }
@@ -212,4 +228,50 @@ fn unknown_method() -> Failure {
 
 fn refuse(failure: Failure) -> Response {
     status(failure).into_http::<Body>().map(axum::body::Body::new)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    /// What the middleware answers to a call without a key: `reached`, or the gRPC status.
+    async fn answer(db: &Db, is_sandbox: bool, path: &str) -> String {
+        let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+        let auth = Authenticator::new(db.clone(), Env::system(), rules, is_sandbox);
+        let router = Router::new()
+            .fallback(|| async { [("grpc-status", "reached")] })
+            .layer(from_fn_with_state(auth, Authenticator::public));
+        let request = Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        response.headers()["grpc-status"].to_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn payers_need_no_key_and_a_live_deployment_has_no_buttons_for_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("ledger.sqlite").display());
+        let db = Db::open(&url, 1).await.unwrap();
+        let unauthenticated = (tonic::Code::Unauthenticated as i32).to_string();
+        let unimplemented = (tonic::Code::Unimplemented as i32).to_string();
+        for (path, sandbox, live) in [
+            ("checkout.v1.CheckoutService/GetCheckout", "reached", "reached"),
+            ("checkout.v1.CheckoutService/WatchCheckout", "reached", "reached"),
+            ("checkout.v1.SandboxCheckoutService/PayCheckout", "reached", &*unimplemented),
+            ("checkout.v1.SandboxCheckoutService/MineCheckout", "reached", &unimplemented),
+            ("checkout.v1.SandboxCheckoutService/ReorgCheckout", "reached", &unimplemented),
+            ("sandbox.v1.SandboxService/Mine", &unauthenticated, &unimplemented),
+            ("v1.InvoiceService/GetInvoice", &unauthenticated, &unauthenticated),
+            ("admin.v1.MerchantService/ListMerchants", &unimplemented, &unimplemented),
+        ] {
+            let path = format!("/cryptopayment.{path}");
+            assert_eq!(answer(&db, true, &path).await, sandbox, "{path} on a sandbox");
+            assert_eq!(answer(&db, false, &path).await, live, "{path} in live");
+        }
+    }
 }

@@ -7,12 +7,16 @@ use uuid::Uuid;
 
 use crate::domain::amount::decimal;
 use crate::domain::deposit::{Deposit, DepositState};
+use crate::domain::event::EventKind;
 use crate::domain::failure::{Failure, Reason};
-use crate::domain::invoice::{Exception, Moment, Status, is_on_time, summarize};
+use crate::domain::invoice::{Exception, Moment, Status, Summary, is_on_time, summarize};
+use crate::domain::ledger::{AccountKind, TransferKind};
 use crate::domain::price;
 use crate::domain::time::Micros;
+use crate::domain::timeline::{self, Entry, Happened};
 use crate::store::events::Event;
 use crate::store::invoices::InvoiceView;
+use crate::store::ledger_entries;
 use crate::webhook;
 
 /// A moment as protobuf has it.
@@ -34,13 +38,20 @@ pub fn id(text: &str, missing: fn() -> Failure) -> Result<Uuid, Failure> {
     Uuid::try_parse(text).map_err(|_| missing())
 }
 
-/// The invoice as the contract shows it at `now`.
-pub fn invoice(view: &InvoiceView, now: Micros) -> v1::Invoice {
+/// What an invoice's deposits add up to at `now`.
+pub fn summary(view: &InvoiceView, now: Micros) -> Summary {
+    let moment = Moment { now, watermark: now, head: view.head, finalized: None };
+    let invoice = &view.invoice;
+    summarize(&invoice.terms, invoice.standing.status, moment, &view.deposits)
+}
+
+/// The invoice as the contract shows it at `now`; its timeline, made with what events `told`, only for
+/// whoever sees it.
+pub fn invoice(view: &InvoiceView, now: Micros, told: &[Entry], sees_all: bool) -> v1::Invoice {
     let invoice = &view.invoice;
     let decimals = invoice.network.asset().decimals();
-    let moment = Moment { now, watermark: now, head: view.head, finalized: None };
     let standing = invoice.standing;
-    let summary = summarize(&invoice.terms, standing.status, moment, &view.deposits);
+    let summary = summary(view, now);
     let mut deposits: Vec<&Deposit> =
         view.deposits.iter().filter(|d| d.state != DepositState::Orphaned).collect();
     deposits.sort_by_key(|d| (d.first_seen_at, d.txid.clone(), d.ordinal.clone()));
@@ -78,7 +89,61 @@ pub fn invoice(view: &InvoiceView, now: Micros) -> v1::Invoice {
         paid_units: summary.paid_units.to_string(),
         rate: invoice.rate.clone(),
         rate_source: invoice.rate_source.clone(),
+        rate_at: Some(timestamp(invoice.rate_at)),
         payments: payments.collect(),
+        timeline: if sees_all {
+            let lines = timeline::timeline(invoice.created_at, &view.deposits, told);
+            lines.into_iter().map(timeline_entry).collect()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+fn timeline_entry(entry: Entry) -> v1::InvoiceTimelineEntry {
+    use v1::InvoiceTimelineKind as Kind;
+    let kind = match entry.happened {
+        Happened::Created => Kind::Created,
+        Happened::PaymentSeen => Kind::PaymentSeen,
+        Happened::Told(EventKind::PartiallyPaid) => Kind::PartiallyPaid,
+        Happened::Told(EventKind::PaymentDetected) => Kind::Detected,
+        Happened::Told(EventKind::PaymentConfirmed) => Kind::Confirmed,
+        Happened::Told(EventKind::Expired) => Kind::Expired,
+        Happened::Told(EventKind::LatePayment) => Kind::LatePayment,
+        Happened::Told(EventKind::Canceled) => Kind::Canceled,
+        Happened::Told(EventKind::Reorged) => Kind::Reorged,
+        Happened::Told(EventKind::Reconfirmed) => Kind::Reconfirmed,
+    };
+    v1::InvoiceTimelineEntry { kind: kind.into(), at: Some(timestamp(entry.at)), txid: entry.txid }
+}
+
+/// A ledger entry as the contract shows it.
+pub fn ledger_entry(entry: &ledger_entries::Entry) -> v1::LedgerEntry {
+    let decimals = entry.account.asset.decimals();
+    let account = match entry.account.kind {
+        AccountKind::MerchantAvailable => v1::LedgerAccount::Available,
+        AccountKind::MerchantReceivable => v1::LedgerAccount::Receivable,
+        AccountKind::DepositCustody | AccountKind::Suspense => v1::LedgerAccount::Unspecified,
+    };
+    let kind = match entry.why {
+        TransferKind::Deposit => v1::LedgerEntryKind::Deposit,
+        TransferKind::DepositReversal => v1::LedgerEntryKind::DepositReversal,
+    };
+    let direction =
+        if entry.grows { v1::LedgerDirection::Increase } else { v1::LedgerDirection::Decrease };
+    v1::LedgerEntry {
+        id: format!("{}.{}", entry.transfer_id, entry.line),
+        coin: entry.account.asset.as_str().to_owned(),
+        account: account.into(),
+        kind: kind.into(),
+        direction: direction.into(),
+        amount: decimal(entry.units, decimals),
+        balance_after: decimal(entry.balance_after, decimals),
+        invoice_id: entry.invoice_id.map(|id| id.to_string()),
+        txid: entry.txid.clone(),
+        created_at: Some(timestamp(entry.at)),
+        amount_units: entry.units.to_string(),
+        balance_after_units: entry.balance_after.to_string(),
     }
 }
 
@@ -91,7 +156,8 @@ fn payment_state(deposit: &Deposit) -> v1::PaymentState {
     }
 }
 
-fn status(status: Status) -> v1::InvoiceStatus {
+/// A status as the contract names it.
+pub fn status(status: Status) -> v1::InvoiceStatus {
     match status {
         Status::Pending => v1::InvoiceStatus::Pending,
         Status::Confirming => v1::InvoiceStatus::Confirming,
@@ -112,7 +178,8 @@ pub fn status_filter(number: i32) -> Result<Option<Status>, Failure> {
     }
 }
 
-fn exception(exception: Exception) -> v1::InvoiceException {
+/// An exception as the contract names it.
+pub fn exception(exception: Exception) -> v1::InvoiceException {
     match exception {
         Exception::None => v1::InvoiceException::None,
         Exception::Underpaid => v1::InvoiceException::Underpaid,

@@ -8,5 +8,6 @@ pub mod convert;
 pub mod errors_page;
 pub mod grpc;
 pub mod listener;
+pub mod pages;
 pub mod server;
 pub mod status;

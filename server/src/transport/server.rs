@@ -9,6 +9,8 @@ use axum::routing::get;
 use cryptopayment_proto::DESCRIPTOR_SET;
 use cryptopayment_proto::admin::v1::api_key_service_server::ApiKeyServiceServer;
 use cryptopayment_proto::admin::v1::merchant_service_server::MerchantServiceServer;
+use cryptopayment_proto::checkout::v1::checkout_service_server::CheckoutServiceServer;
+use cryptopayment_proto::checkout::v1::sandbox_checkout_service_server::SandboxCheckoutServiceServer;
 use cryptopayment_proto::options::v1::Audience;
 use cryptopayment_proto::sandbox::v1::sandbox_service_server::SandboxServiceServer;
 use cryptopayment_proto::v1::balance_service_server::BalanceServiceServer;
@@ -35,12 +37,15 @@ use super::auth::Authenticator;
 use super::errors_page;
 use super::grpc::admin::AdminApi;
 use super::grpc::balances::BalanceApi;
+use super::grpc::checkout::CheckoutApi;
 use super::grpc::events::EventApi;
 use super::grpc::invoices::InvoiceApi;
 use super::grpc::networks::NetworkApi;
 use super::grpc::sandbox::SandboxApi;
+use super::grpc::sandbox_checkout::SandboxCheckoutApi;
 use super::grpc::webhooks::WebhookApi;
 use super::grpc::withdrawals::WithdrawalApi;
+use super::pages::{self, Pages};
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
 
@@ -85,7 +90,9 @@ pub struct PublicServices {
     pub webhooks: WebhookApi,
     /// EventService.
     pub events: EventApi,
-    /// SandboxService, on a sandbox.
+    /// CheckoutService, and what its page shows.
+    pub checkout: CheckoutApi,
+    /// SandboxService and the checkout page's buttons, on a sandbox.
     pub sandbox: Option<SandboxApi>,
 }
 
@@ -104,6 +111,7 @@ pub async fn public(
     gateway: &Gateway,
     cors_origins: &[String],
 ) -> anyhow::Result<Public> {
+    let pages = Pages::new(services.checkout.clone(), services.sandbox.as_ref());
     let (calls, health) = grpc_routes(services).await?;
     let calls = calls.layer(axum::middleware::from_fn_with_state(auth, Authenticator::public));
     // REST calls go through the very same authenticated services, in process.
@@ -133,7 +141,8 @@ pub async fn public(
         Some(cors) => router.layer(cors),
         None => router,
     };
-    Ok(Public { router, health })
+    // Pages are for their own origin alone.
+    Ok(Public { router: router.merge(pages::router(pages)), health })
 }
 
 /// Lets browsers of the named origins call; none are let in unless they are named.
@@ -177,11 +186,16 @@ async fn grpc_routes(services: PublicServices) -> anyhow::Result<(Router, Health
             .add_service(
                 WithdrawalServiceServer::new(WithdrawalApi).max_decoding_message_size(limit),
             )
+            .add_service(
+                CheckoutServiceServer::new(services.checkout).max_decoding_message_size(limit),
+            )
             .add_service(health)
             .add_service(reflection);
     if let Some(sandbox) = services.sandbox {
-        routes =
-            routes.add_service(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
+        let buttons = SandboxCheckoutServiceServer::new(SandboxCheckoutApi(sandbox.clone()));
+        routes = routes
+            .add_service(buttons.max_decoding_message_size(limit))
+            .add_service(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
     }
     Ok((with_unknown(routes), reporter))
 }
@@ -222,9 +236,10 @@ fn visible_files() -> anyhow::Result<Vec<u8>> {
 
 /// The services that REST may reach on the public port: all but the operator's.
 pub fn rest_services(rules: &AccessRules, is_sandbox: bool) -> Vec<String> {
-    let mut names = rules.services_for(Audience::Merchant);
-    if is_sandbox {
-        names.extend(rules.services_for(Audience::Sandbox));
-    }
-    names.into_iter().collect()
+    let served = rules.services_where(|rule| {
+        let public =
+            matches!(rule.audience, Audience::Merchant | Audience::Sandbox | Audience::Payer);
+        public && (is_sandbox || !rule.is_sandbox_only())
+    });
+    served.into_iter().collect()
 }

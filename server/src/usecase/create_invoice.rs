@@ -10,12 +10,15 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::address_leases::AddressLeases;
-use super::{CONFLICT_RETRIES_MAX, Caller};
+use super::play_scenario::ScenarioBooks;
+use super::{CONFLICT_RETRIES_MAX, Caller, request_id};
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Exception, Standing, Status, Terms};
 use crate::domain::metadata;
+use crate::domain::policy::shortfall_units;
 use crate::domain::price::{self, PriceError};
+use crate::domain::scenario::{self, Scenario};
 use crate::env::Env;
 use crate::rates::{Rate, RateSource};
 use crate::store::addresses::{self, LeasedAddress};
@@ -25,12 +28,8 @@ use crate::store::{Db, StoreError, UnitOfWork};
 
 /// Characters of an order id.
 const ORDER_ID_CHARS_MAX: usize = 255;
-/// Characters of a request id.
-const REQUEST_ID_CHARS_MAX: usize = 255;
 /// The RPC that idempotency keys of this use case belong to.
 const METHOD: &str = "cryptopayment.v1.InvoiceService/CreateInvoice";
-/// Callers whose required request id the gateway made up count as having sent none.
-const MADE_UP_PREFIX: &str = "auto-";
 
 /// What the caller asked for, as it was sent.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +73,9 @@ pub struct CreateInvoice {
     pub lifetime: Duration,
     /// How long after first sight a payment may take to be included.
     pub inclusion_window: Duration,
+    /// Where scenarios are noted that metadata name; `None` in live, where metadata are the
+    /// merchant's alone.
+    pub scenarios: Option<ScenarioBooks>,
 }
 
 /// A request that was checked and priced and has its address.
@@ -90,6 +92,7 @@ struct Parsed {
     cents: i64,
     order_id: Option<String>,
     metadata: String,
+    scenario: Option<Scenario>,
     request_id: Option<String>,
 }
 
@@ -129,16 +132,17 @@ impl CreateInvoice {
     pub async fn prepare(&self, caller: &Caller, request: &Request) -> Result<Prepared, Failure> {
         let parsed = self.parse(request)?;
         let asset = parsed.network.asset();
-        let rate = self.rates.rate(asset).await.ok_or_else(|| {
-            Failure::new(
-                Class::Unavailable,
-                Reason::RateUnavailable,
-                format!("there is no fresh rate of {asset}"),
-            )
+        let rate = self.rates.rate(asset).map_err(|missing| {
+            let text = format!("{missing}; try again later or ask for USDT");
+            Failure::new(Class::Unavailable, Reason::RateUnavailable, text)
         })?;
         let amount_units = price::coins_for(parsed.network, parsed.cents, &rate.usd)
             .map_err(|error| amount_failure(error, parsed.network))?;
         let address = self.leases.take(parsed.network).await?;
+        if let Err(failure) = self.note_scenario(&parsed, &address).await {
+            self.leases.give_back(address);
+            return Err(failure);
+        }
         Ok(Prepared { caller: caller.clone(), parsed, rate, amount_units, address })
     }
 
@@ -158,12 +162,29 @@ impl CreateInvoice {
         let cents = price::parse_usd(&request.amount_usd)
             .map_err(|error| amount_failure(error, network))?;
         let order_id = bounded("order_id", request.order_id.as_deref(), ORDER_ID_CHARS_MAX)?;
-        let request_id =
-            bounded("request_id", request.request_id.as_deref(), REQUEST_ID_CHARS_MAX)?
-                .filter(|id| !id.starts_with(MADE_UP_PREFIX));
+        let request_id = request_id::read(request.request_id.as_deref())?;
         let metadata = metadata::minify(request.metadata.as_deref().unwrap_or("{}"))
             .map_err(|e| Failure::field("metadata", Reason::InvalidField, e.to_string()))?;
-        Ok(Parsed { network, cents, order_id, metadata, request_id })
+        let scenario = match &self.scenarios {
+            Some(books) => books.named_in(network, &metadata)?,
+            None => None,
+        };
+        Ok(Parsed { network, cents, order_id, metadata, scenario, request_id })
+    }
+
+    async fn note_scenario(&self, parsed: &Parsed, address: &LeasedAddress) -> Result<(), Failure> {
+        let (Some(books), Some(scenario)) = (&self.scenarios, parsed.scenario) else {
+            return Ok(());
+        };
+        books.note_new(parsed.network, address, scenario).await
+    }
+
+    /// How long an invoice waits: shortly, if its scenario is to see it expire.
+    fn lifetime(&self, parsed: &Parsed) -> Duration {
+        if parsed.scenario.is_some_and(Scenario::needs_expiry) {
+            return self.lifetime.min(scenario::SHORT_LIFETIME);
+        }
+        self.lifetime
     }
 
     async fn commit(&self, prepared: &Prepared) -> Result<Applied, CommitError> {
@@ -208,7 +229,7 @@ impl CreateInvoice {
             match idempotency::claim(unit, &claim, now).await? {
                 Claimed::New => {}
                 Claimed::Existing(earlier) => return existing(unit, merchant_id, earlier).await,
-                Claimed::Conflict => return Err(CommitError::Failed(conflict())),
+                Claimed::Conflict => return Err(CommitError::Failed(request_id::conflict())),
             }
         }
         let address = &prepared.address;
@@ -240,8 +261,12 @@ impl CreateInvoice {
             amount_cents: parsed.cents,
             terms: Terms {
                 amount_units: *amount_units,
-                shortfall_units: network.shortfall_units,
-                expires_at: created_at.plus(self.lifetime),
+                shortfall_units: shortfall_units(
+                    *amount_units,
+                    network.shortfall_units,
+                    caller.shortfall_basis_points,
+                ),
+                expires_at: created_at.plus(self.lifetime(parsed)),
                 confirmations_required: network.confirmations,
                 requires_finality: network.requires_finality,
                 inclusion_window: self.inclusion_window,
@@ -290,14 +315,6 @@ async fn existing(unit: &UnitOfWork, merchant: Uuid, id: Uuid) -> Result<Applied
     let view = invoices::get_in(unit, merchant, id).await?;
     let view = view.ok_or_else(|| Failure::internal("idempotency key without its invoice"))?;
     Ok(Applied::Existing(Box::new(view)))
-}
-
-fn conflict() -> Failure {
-    Failure::new(
-        Class::AlreadyExists,
-        Reason::IdempotencyConflict,
-        "request_id was used with other parameters",
-    )
 }
 
 impl Parsed {

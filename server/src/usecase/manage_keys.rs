@@ -62,6 +62,7 @@ impl ManageKeys {
             name: checked_name(name, true)?,
             approved_at: None,
             honors_late: false,
+            shortfall_basis_points: 0,
             created_at: now.0,
         };
         let unit = self.db.begin("create_merchant").await?;
@@ -111,8 +112,13 @@ impl ManageKeys {
             created_at: now.0,
             approved_at: merchant.approved_at,
             honors_late: merchant.honors_late,
+            shortfall_basis_points: merchant.shortfall_basis_points,
+            app_key_next: None,
             webhook_url: None,
             webhook_events: None,
+            signing_secret: None,
+            signing_secret_previous: None,
+            signing_secret_previous_until: None,
         };
         let unit = self.db.begin("create_key").await?;
         keys::insert(&unit, &key).await?;
@@ -158,6 +164,7 @@ impl ManageKeys {
             merchant_id: key.merchant_id,
             url,
             events,
+            signing_secret: self.new_signing_secret(key.id),
         };
         let unit = self.db.begin("set_endpoint").await?;
         keys::set_endpoint(&unit, &endpoint, now).await?;
@@ -177,21 +184,6 @@ impl ManageKeys {
         let detail = format!("{url} {}", endpoint.events);
         audit::append(unit, actor, "webhook.set", public_id, &detail, self.env.now()).await?;
         Ok(())
-    }
-
-    /// The APP_KEY of a key, padded base64.
-    pub fn app_key(&self, key: &ApiKey) -> Result<String, Failure> {
-        Ok(STANDARD.encode(self.open_app_key(key)?))
-    }
-
-    /// The bytes that sign a key's webhooks.
-    pub fn open_app_key(&self, key: &ApiKey) -> Result<[u8; 32], Failure> {
-        let opened = self
-            .secrets
-            .open(key.id.as_bytes(), &key.app_key)
-            .map_err(|error| Failure::internal(error.to_string()))?;
-        <[u8; 32]>::try_from(opened.as_slice())
-            .map_err(|_| Failure::internal("APP_KEY has a wrong length"))
     }
 
     /// The key with this public part.
@@ -233,7 +225,7 @@ fn checked_events(events: &[String]) -> Result<String, Failure> {
     Ok(names.join(","))
 }
 
-fn checked_name(name: &str, required: bool) -> Result<String, Failure> {
+pub(super) fn checked_name(name: &str, required: bool) -> Result<String, Failure> {
     let name = name.trim();
     if required && name.is_empty() {
         return Err(Failure::field("name", Reason::FieldRequired, "is required"));
@@ -245,6 +237,6 @@ fn checked_name(name: &str, required: bool) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
-fn no_merchant() -> Failure {
+pub(super) fn no_merchant() -> Failure {
     Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant")
 }

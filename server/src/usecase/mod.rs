@@ -7,8 +7,16 @@ pub mod apply_deposits;
 pub mod cancel_invoice;
 pub mod create_invoice;
 pub mod fill_pool;
+pub mod list_deliveries;
 pub mod list_invoices;
+pub mod list_ledger_entries;
 pub mod manage_keys;
+pub mod page_token;
+pub mod play_scenario;
+pub mod redeliver;
+mod request_id;
+pub mod update_settings;
+pub mod webhook_secrets;
 
 use uuid::Uuid;
 
@@ -29,6 +37,8 @@ pub struct Caller {
     pub public_id: String,
     /// Whether the merchant honours late payments.
     pub honors_late: bool,
+    /// How much the merchant allows to be missing, hundredths of a percent.
+    pub shortfall_basis_points: u32,
 }
 
 impl From<StoreError> for Failure {

@@ -24,6 +24,12 @@ pub struct BodyWriter {
 #[error("webhook body: {0}")]
 pub struct BodyError(String);
 
+impl BodyError {
+    pub(super) fn header(name: &str) -> Self {
+        Self(format!("header {name} can not be written"))
+    }
+}
+
 impl BodyWriter {
     /// A writer with the plan that `gateway` compiled from the contract.
     pub fn new(gateway: &Gateway) -> Result<Self, BodyError> {

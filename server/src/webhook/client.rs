@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
-use reqwest::{Client, ClientBuilder, Response, redirect, retry};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect, retry};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -35,6 +35,10 @@ pub struct WebhookLimits {
     pub sample_bytes_max: usize,
     /// Headers an answer may have.
     pub response_headers_max: usize,
+    /// Headers of an answer that are kept for the merchant to see.
+    pub sample_headers_max: usize,
+    /// Bytes of their names and values that are kept.
+    pub sample_header_bytes_max: usize,
     /// Open connections kept for the next delivery to the same host.
     pub idle_connections_per_host_max: usize,
     /// How long they are kept.
@@ -49,6 +53,8 @@ impl Default for WebhookLimits {
             response_bytes_max: 65_536,
             sample_bytes_max: 16_384,
             response_headers_max: 100,
+            sample_headers_max: 64,
+            sample_header_bytes_max: 8_192,
             idle_connections_per_host_max: 4,
             idle_seconds_max: 30,
         }
@@ -86,6 +92,8 @@ pub enum DeliveryError {
     TooLarge,
     /// The connection broke, or the answer is not HTTP.
     Protocol,
+    /// The request could not be signed: its key does not open. Nothing was sent.
+    Signing,
 }
 
 impl DeliveryError {
@@ -100,6 +108,7 @@ impl DeliveryError {
             Self::Redirect => "redirect",
             Self::TooLarge => "too_large",
             Self::Protocol => "protocol",
+            Self::Signing => "signing",
         }
     }
 }
@@ -114,8 +123,15 @@ pub struct Outcome {
     pub error: Option<DeliveryError>,
     /// Time the attempt took, milliseconds, by the system's clock.
     pub duration_ms: u64,
+    /// The request's headers as they were sent, or were to be sent if there was no connection; names
+    /// in lower case.
+    pub request_headers: Vec<(String, String)>,
+    /// The answer's headers, the first of them.
+    pub response_headers: Vec<(String, String)>,
     /// The beginning of the answer's body as text; what is no UTF-8, and U+0000, is replaced.
     pub response_sample: String,
+    /// Whether the body was longer than that.
+    pub is_response_cut: bool,
 }
 
 impl Outcome {
@@ -172,7 +188,7 @@ impl WebhookClient {
     }
 
     /// Posts `body` to `url` and waits for the answer, at most `total_seconds_max`. `headers` go
-    /// beside `content-type: application/json` and `user-agent`, which they cannot replace. Never
+    /// beside those that every request has, which they cannot replace. Never
     /// fails: whatever goes wrong is an outcome.
     pub async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Outcome {
         let started = self.env.system_now();
@@ -180,11 +196,15 @@ impl WebhookClient {
         let mut answer = Answer::default();
         let result = timeout(deadline, self.exchange(url, headers, body, &mut answer)).await;
         let duration = self.env.system_now().since(started);
+        let (response_sample, is_text_cut) = readable(&answer.sample, self.limits.sample_bytes_max);
         Outcome {
             status: answer.status,
             error: result.unwrap_or(Err(DeliveryError::Timeout)).err(),
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            response_sample: readable(&answer.sample, self.limits.sample_bytes_max),
+            request_headers: answer.request_headers,
+            response_headers: answer.headers,
+            response_sample,
+            is_response_cut: answer.is_cut || is_text_cut,
         }
     }
 
@@ -200,13 +220,15 @@ impl WebhookClient {
             tracing::warn!(%reason, "webhook target blocked");
             DeliveryError::BlockedTarget
         })?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        complete(&mut headers, &url, body.len())?;
+        answer.request_headers = listed(&headers, usize::MAX, usize::MAX);
         let request = self.http.post(url).headers(headers).body(body);
         let response = request.send().await.map_err(|error| classify(&error))?;
         answer.status = Some(response.status().as_u16());
+        let (count, bytes) = (self.limits.sample_headers_max, self.limits.sample_header_bytes_max);
+        answer.headers = listed(response.headers(), count, bytes);
         let redirected = response.status().is_redirection();
-        let read = self.read_body(response, &mut answer.sample).await;
+        let read = self.read_body(response, answer).await;
         if redirected { Err(DeliveryError::Redirect) } else { read }
     }
 
@@ -214,13 +236,14 @@ impl WebhookClient {
     async fn read_body(
         &self,
         mut response: Response,
-        sample: &mut Vec<u8>,
+        answer: &mut Answer,
     ) -> Result<(), DeliveryError> {
         let mut read = 0;
         while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
             read += chunk.len();
-            let room = self.limits.sample_bytes_max.saturating_sub(sample.len());
-            sample.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+            let room = self.limits.sample_bytes_max.saturating_sub(answer.sample.len());
+            answer.is_cut |= chunk.len() > room;
+            answer.sample.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
             if read > self.limits.response_bytes_max {
                 return Err(DeliveryError::TooLarge);
             }
@@ -232,8 +255,40 @@ impl WebhookClient {
 /// What has arrived of an answer so far.
 #[derive(Default)]
 struct Answer {
+    request_headers: Vec<(String, String)>,
     status: Option<u16>,
+    headers: Vec<(String, String)>,
     sample: Vec<u8>,
+    is_cut: bool,
+}
+
+/// Sets what every request has, and what the HTTP library would add by itself: the log can then say
+/// what was sent.
+fn complete(headers: &mut HeaderMap, url: &Url, length: usize) -> Result<(), DeliveryError> {
+    let host = url.host_str().unwrap_or_default();
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let host = HeaderValue::try_from(host).map_err(|_| DeliveryError::BlockedTarget)?;
+    headers.insert(HOST, host);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    Ok(())
+}
+
+/// Headers as text, at most `count_max` of them and `bytes_max` bytes.
+fn listed(headers: &HeaderMap, count_max: usize, bytes_max: usize) -> Vec<(String, String)> {
+    let mut room = bytes_max;
+    let texts = headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).replace('\0', "\u{fffd}");
+        (name.as_str().to_owned(), value)
+    });
+    let fits = |(name, value): &(String, String)| {
+        let fits = name.len() + value.len() <= room;
+        room = room.saturating_sub(name.len() + value.len());
+        fits
+    };
+    texts.take(count_max).take_while(fits).collect()
 }
 
 /// The settings of the HTTP library that make it a client for hostile servers. The times of the
@@ -290,9 +345,11 @@ fn classify(error: &reqwest::Error) -> DeliveryError {
     }
 }
 
-/// Bytes from outside as text that a database and a page can hold, at most `bytes_max` long.
-fn readable(bytes: &[u8], bytes_max: usize) -> String {
+/// Bytes from outside as text that a database and a page can hold, at most `bytes_max` long, and
+/// whether it was cut to that.
+fn readable(bytes: &[u8], bytes_max: usize) -> (String, bool) {
     let mut text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
+    let is_cut = text.len() > bytes_max;
     text.truncate(text.floor_char_boundary(bytes_max));
-    text
+    (text, is_cut)
 }

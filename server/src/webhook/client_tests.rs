@@ -174,6 +174,33 @@ async fn a_delivery_carries_exactly_what_is_documented() {
     ];
     expected.sort_unstable();
     assert_eq!(lines, expected);
+    let mut logged: Vec<_> =
+        outcome.request_headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    logged.sort_unstable();
+    assert_eq!(logged, expected, "the log says what was sent, no more and no less");
+    assert_eq!(outcome.response_headers, [("content-length".to_owned(), "3".to_owned())]);
+    assert!(!outcome.is_response_cut);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_answer_is_bounded() {
+    let many: String = (0..90).map(|n| format!("x-{n}: {}\r\n", "v".repeat(20))).collect();
+    let body = "x".repeat(16_385);
+    let receiver = Receiver::answering(format!("HTTP/1.1 200 OK\r\n{many}\r\n{body}")).await;
+    let outcome = deliver(&receiver.url()).await;
+    assert_eq!((outcome.status, outcome.error), (Some(200), None));
+    assert_eq!(outcome.response_headers.len(), 64);
+    assert_eq!((outcome.response_sample.len(), outcome.is_response_cut), (16_384, true));
+
+    let long = format!("x-long: {}\r\n", "v".repeat(8_190));
+    let receiver = Receiver::answering(format!("HTTP/1.1 200 OK\r\na: \u{e9}\r\n{long}\r\n")).await;
+    let outcome = deliver(&receiver.url()).await;
+    assert_eq!(outcome.response_headers, [("a".to_owned(), "\u{e9}".to_owned())]);
+    // Each byte becomes a replacement character of three: the text is cut, not the bytes.
+    let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    answer.extend([0xff; 6_000]);
+    let outcome = deliver(&Receiver::answering(answer).await.url()).await;
+    assert_eq!((outcome.response_sample.len(), outcome.is_response_cut), (16_383, true));
 }
 
 #[tokio::test]

@@ -1,9 +1,17 @@
-//! The documented signature of a webhook: hex(HMAC-SHA256(APP_KEY, invoice_id + "." + event)).
-//! Not here: which key is active (`store`), and the body that carries it.
+//! The two signatures of a webhook: the documented hex(HMAC-SHA256(APP_KEY, invoice_id + "." + event))
+//! and that of Standard Webhooks (https://www.standardwebhooks.com, specification of 2023). Not here:
+//! which key is active (`store`), the request that carries them, the search for mistakes (`diagnosis`).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+/// What stands before a symmetric signature.
+pub const VERSION_PREFIX: &str = "v1,";
+/// Bytes of a block of SHA-256, the longest key that HMAC takes as it is.
+const BLOCK_BYTES: usize = 64;
 
 /// The signature of `event` of `invoice_id`, lower-case hexadecimal, 64 characters. `app_key` is
 /// the decoded `APP_KEY` (merchants see it in base64).
@@ -22,20 +30,37 @@ pub fn verify(app_key: &[u8; 32], invoice_id: &str, event: &str, signature: &str
         && mac(app_key, invoice_id, event).verify_slice(&bytes).is_ok()
 }
 
+/// The value of `webhook-signature`: one signature per secret, with spaces between them, over
+/// `id.timestamp.body`. `timestamp` is in seconds since 1970.
+pub fn sign_standard(secrets: &[[u8; 32]], id: &str, timestamp: i64, body: &[u8]) -> String {
+    let start = format!("{id}.{timestamp}.");
+    let signatures = secrets.iter().map(|secret| {
+        let code = keyed(secret).chain_update(start.as_bytes()).chain_update(body);
+        format!("{VERSION_PREFIX}{}", STANDARD.encode(code.finalize().into_bytes()))
+    });
+    signatures.collect::<Vec<_>>().join(" ")
+}
+
 fn mac(app_key: &[u8; 32], invoice_id: &str, event: &str) -> Hmac<Sha256> {
+    let mac = keyed(app_key).chain_update(invoice_id.as_bytes());
+    mac.chain_update(b".").chain_update(event.as_bytes())
+}
+
+/// HMAC-SHA256 with a key of up to [`BLOCK_BYTES`]; what is beyond them is cut off.
+pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     // A key shorter than the hash's block is padded with zeros (RFC 2104, 2); done here, because a
     // key of exactly one block is the form that cannot fail.
-    let mut block = Zeroizing::new([0; 64]);
-    block[..32].copy_from_slice(app_key);
-    let mut mac = Hmac::<Sha256>::new((&*block).into());
-    mac.update(invoice_id.as_bytes());
-    mac.update(b".");
-    mac.update(event.as_bytes());
-    mac
+    let mut block = Zeroizing::new([0; BLOCK_BYTES]);
+    for (place, byte) in block.iter_mut().zip(key) {
+        *place = *byte;
+    }
+    Hmac::<Sha256>::new((&*block).into())
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const INVOICE: &str = "550e8400-e29b-41d4-a716-446655440000";
@@ -58,6 +83,20 @@ mod tests {
             assert_eq!(sign(&KEY, INVOICE, event), expected);
             assert!(verify(&KEY, INVOICE, event, expected));
         }
+    }
+
+    /// The example of the specification's own libraries: their secret, id and timestamp, their result.
+    #[test]
+    fn standard_signatures_equal_the_specifications_example() {
+        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let message = br#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#;
+        let code = keyed(&secret).chain_update(message).finalize().into_bytes();
+        assert_eq!(STANDARD.encode(code), "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        let both = sign_standard(&[KEY, [7; 32]], "id-1", 5, b"{}");
+        let (one, two) = both.split_once(' ').unwrap();
+        assert_eq!(one, sign_standard(&[KEY], "id-1", 5, b"{}"));
+        assert_eq!(two, sign_standard(&[[7; 32]], "id-1", 5, b"{}"));
+        assert_eq!(sign_standard(&[], "id-1", 5, b"{}"), "");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Step;
 use crate::env::Env;
@@ -14,8 +13,9 @@ use crate::secret_box::SecretBox;
 use crate::signals::Signals;
 use crate::store::Db;
 use crate::store::deliveries::{self, ClaimedDelivery, FinishedAttempt, NextStep};
+use crate::usecase::webhook_secrets::{self, Sealed};
 use crate::webhook::body::BodyWriter;
-use crate::webhook::{Outcome, WebhookClient, schedule};
+use crate::webhook::{DeliveryError, Message, Outcome, SignedRequest, WebhookClient, schedule};
 
 /// Deliveries claimed at a time. Several deliverers work side by side, so that receivers that do not
 /// answer hold up their own group alone.
@@ -86,52 +86,68 @@ impl Deliverer {
 
     async fn attempt(&self, delivery: ClaimedDelivery) -> FinishedAttempt {
         let started_at = self.env.now();
-        let attempt = delivery.attempt + 1;
-        let outcome = match self.request(&delivery) {
-            Ok((headers, body)) => {
+        let (outcome, request_body) = match self.request(&delivery) {
+            Ok(SignedRequest { headers, body }) => {
+                let text = String::from_utf8_lossy(&body).into_owned();
                 failpoint::hit("deliver", "before_send");
                 let outcome = self.client.post(&delivery.url, headers, body).await;
                 failpoint::hit("deliver", "after_send");
-                outcome
+                (outcome, text)
             }
             Err(error) => {
                 tracing::error!(delivery = %delivery.id, error = %error, "delivery can not be signed");
-                Outcome::default()
+                let error = Some(DeliveryError::Signing);
+                (Outcome { error, ..Outcome::default() }, String::new())
             }
         };
-        let next = if outcome.is_delivered() {
-            NextStep::Delivered
-        } else {
-            schedule::retry_delay(attempt)
-                .map_or(NextStep::Failed, |delay| NextStep::RetryAt(self.env.now().plus(delay)))
-        };
         FinishedAttempt {
-            delivery_id: delivery.id,
+            next: self.next_step(&delivery, &outcome),
+            delivery,
             holder: self.holder,
-            attempt,
-            url: delivery.url,
             started_at,
             duration_ms: outcome.duration_ms,
             status_code: outcome.status,
             error: outcome.error.map(|error| error.as_str().to_owned()),
+            request_headers: outcome.request_headers,
+            request_body,
+            response_headers: outcome.response_headers,
             response: outcome.response_sample,
-            next,
+            is_response_cut: outcome.is_response_cut,
         }
     }
 
-    /// The headers and signed body of a delivery.
-    fn request(&self, delivery: &ClaimedDelivery) -> anyhow::Result<(HeaderMap, bytes::Bytes)> {
-        let opened = self.secrets.open(delivery.api_key_id.as_bytes(), &delivery.sealed_app_key)?;
-        let app_key = <[u8; 32]>::try_from(opened.as_slice())?;
-        let body = self.bodies.write(&delivery.body, &app_key)?;
-        let mut headers = HeaderMap::new();
-        let mut set = |name: &'static str, value: String| -> anyhow::Result<()> {
-            headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
-            Ok(())
+    /// What follows an attempt. One out of turn can end the schedule by arriving, and does nothing
+    /// else to it.
+    fn next_step(&self, delivery: &ClaimedDelivery, outcome: &Outcome) -> NextStep {
+        if outcome.is_delivered() {
+            return NextStep::Delivered;
+        }
+        if delivery.is_redelivery {
+            return NextStep::Unchanged;
+        }
+        schedule::retry_delay(delivery.scheduled + 1)
+            .map_or(NextStep::Failed, |delay| NextStep::RetryAt(self.env.now().plus(delay)))
+    }
+
+    /// The signed request of a delivery's next attempt.
+    fn request(&self, delivery: &ClaimedDelivery) -> anyhow::Result<SignedRequest> {
+        let sealed = Sealed {
+            api_key_id: delivery.api_key_id,
+            app_key: &delivery.sealed_app_key,
+            secret: delivery.sealed_secret.as_deref(),
+            secret_previous: delivery.sealed_secret_previous.as_deref(),
+            previous_until: delivery.previous_until,
         };
-        set("x-cryptopayment-event-id", format!("{}-{}", delivery.body.invoice_id, delivery.seq))?;
-        set("x-cryptopayment-sequence", delivery.seq.to_string())?;
-        set("x-cryptopayment-attempt", (delivery.attempt + 1).to_string())?;
-        Ok((headers, body))
+        let signers = webhook_secrets::open(&self.secrets, sealed, self.env.now())?;
+        let message = Message {
+            body: &delivery.body,
+            event_id: &delivery.body.event_id(delivery.seq),
+            sequence: Some(delivery.seq),
+            attempt: delivery.number(),
+            sent_at: self.env.system_now(),
+            app_key: &signers.app_key,
+            secrets: &signers.secrets,
+        };
+        Ok(SignedRequest::new(&self.bodies, &message)?)
     }
 }

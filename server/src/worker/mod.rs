@@ -6,7 +6,9 @@ pub mod apply;
 pub mod deliver;
 pub mod dispatch;
 pub mod pool;
+pub mod prune;
 pub mod scan;
+pub mod scenarios;
 pub mod watch_set;
 
 use std::time::Duration;

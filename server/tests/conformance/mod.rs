@@ -1,8 +1,9 @@
 //! What every network must do, whatever its chain: each row of the REST contract's status table, and
 //! the ways in which payments go wrong. The same assertions run on the simulated chains and on real
-//! nodes; `conformance!` makes the tests.
+//! nodes; `conformance!` makes the tests, and `table` notes which cases held where.
 
 pub mod cases;
+pub mod table;
 pub mod world;
 
 /// Makes one test per case; `$world` is an async expression that gives a [`world::World`].
@@ -15,6 +16,7 @@ macro_rules! conformance {
                 let mut world = $world.await;
                 $crate::conformance::cases::$case(&mut world).await;
                 world.finish().await;
+                $crate::conformance::table::passed(module_path!(), stringify!($case));
             }
         )*
     };

@@ -40,7 +40,12 @@ pub struct World {
 impl World {
     /// A world on a simulated chain.
     pub async fn sandbox(engine: Engine, network: Network) -> Self {
-        let server = TestServer::start(engine).await;
+        Self::sandbox_with(engine, network, "").await
+    }
+
+    /// The same with settings (TOML) of the test's own.
+    pub async fn sandbox_with(engine: Engine, network: Network, settings: &str) -> Self {
+        let server = TestServer::with(engine, settings).await;
         let file = server.directory.path().join("data/sandbox.sqlite");
         let sandbox = Sandbox::open(&file, Env::system()).await.unwrap();
         let chain = Arc::new(sandbox.chain(network).await.unwrap());

@@ -174,6 +174,8 @@ impl Story {
                 events: Vec::new(),
             };
             let _ = client.update_webhook_endpoint(change).await;
+        } else {
+            rotate_and_redeliver(&client).await;
         }
         chain.mine(1).await.unwrap();
     }
@@ -269,6 +271,18 @@ impl Story {
         println!("{} payments, {} events delivered", self.paid.len(), promised.len());
         self.kill().await;
         audit::check(&self.database_url, &balances).await;
+    }
+}
+
+/// New keys for what is on its way, and the newest delivery once more.
+async fn rotate_and_redeliver(client: &Client) {
+    let _ = client.create_app_key().await;
+    let _ = client.activate_app_key().await;
+    let _ = client.rotate_signing_secret().await;
+    if let Ok(page) = client.list_deliveries(Default::default()).await
+        && let Some(newest) = page.deliveries.first()
+    {
+        let _ = client.redeliver(&newest.id).await;
     }
 }
 

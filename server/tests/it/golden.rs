@@ -44,6 +44,11 @@ fn name_of(text: &str) -> String {
     if uuid::Uuid::try_parse(text).is_ok() && text.len() == 36 {
         return "UUID".to_owned();
     }
+    if let Some((transfer, "1" | "2")) = text.split_once('.')
+        && uuid::Uuid::try_parse(transfer).is_ok()
+    {
+        return "ENTRY".to_owned();
+    }
     if let Some((host, id)) = text.split_once("/pay/") {
         assert!(host.starts_with("http://"), "{text}");
         return format!("HOST/pay/{}", name_of(id));
@@ -103,6 +108,9 @@ async fn every_documented_answer_is_as_documented() {
     same("get invoice confirmed", &rest.get(&path).await.body);
     same("get invoice confirmed full", &rest.get(&format!("{path}?view=full")).await.body);
     same("balances available", &rest.get("/api/v1/balances").await.body);
+    same("ledger entries", &rest.get("/api/v1/balances/entries").await.body);
+    let full = rest.get("/api/v1/balances/entries?view=full").await;
+    same("ledger entries full", &full.body);
     same("invoices one", &rest.get("/api/v1/invoices?page=1").await.body);
     same("invoices past the end", &rest.get("/api/v1/invoices?page=2").await.body);
     same("events", &rest.get("/api/v1/events?after=0").await.body);

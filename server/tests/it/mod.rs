@@ -2,12 +2,25 @@
 //! their closing lines count the same tests.
 
 mod bad_input;
+mod checkout;
+mod checkout_page;
 mod concurrency;
 mod cors;
 mod damage;
+mod deliveries;
 mod golden;
 mod grpc;
+mod ledger;
+mod pages;
+mod policies;
+mod rates;
 mod recipes;
+mod sandbox;
+mod scenarios;
+mod views;
+mod waits;
+mod webhook_keys;
+mod webhook_verify;
 mod webhooks;
 
 mod networks {

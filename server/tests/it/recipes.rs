@@ -1,22 +1,23 @@
 //! The documented PHP, Node and Python programs, run as separate programs with nothing changed but the
 //! base URL and the keys; and the documented PHP handler under `php -S`, told real events.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cryptopayment::domain::asset::Network;
-use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus, UpdateWebhookEndpointRequest};
+use cryptopayment_sdk::v1::{self, InvoiceException, InvoiceStatus, UpdateWebhookEndpointRequest};
 
 use crate::conformance::world::World;
 use crate::support::server::eventually;
 
-fn recipe(name: &str) -> PathBuf {
+/// A program beside the tests.
+pub fn recipe(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recipes")).join(name)
 }
 
 /// The program that `variable` names, or `default`. A program that is missing fails the test.
-fn interpreter(variable: &str, default: &str) -> Command {
+pub fn interpreter(variable: &str, default: &str) -> Command {
     Command::new(std::env::var(variable).unwrap_or_else(|_| default.to_owned()))
 }
 
@@ -57,41 +58,54 @@ async fn the_documented_clients_get_their_checkout_url() {
     world.finish().await;
 }
 
-/// `php -S`, stopped when dropped.
-struct Handler(Child);
+/// A receiver that is a program of its own, stopped when dropped.
+pub struct Handler {
+    /// Where it listens.
+    pub url: String,
+    child: Child,
+}
+
+impl Handler {
+    /// The documented handler under `php -S`.
+    pub async fn start(app_key: &str, log: &Path) -> Self {
+        let port = free_port();
+        let mut command = interpreter("PHP", "php");
+        command.args(["-S", &format!("127.0.0.1:{port}")]).arg(recipe("webhook.php"));
+        Self::run(command.env("APP_KEY", app_key).env("WEBHOOK_LOG", log), port).await
+    }
+
+    /// Starts a program that will listen on a port, and waits until it does.
+    pub async fn run(command: &mut Command, port: u16) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let handler = Self { url: format!("http://127.0.0.1:{port}/webhook"), child };
+        eventually("the handler answers", || async {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+        })
+        .await;
+        handler
+    }
+}
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_handler_accepts_every_delivery() {
     let world = World::sandbox(crate::ENGINE, Network::Trc20).await;
     let log = world.server.directory.path().join("webhook.log");
-    let port = {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        socket.local_addr().unwrap().port()
-    };
-    let address = format!("127.0.0.1:{port}");
-    let child = interpreter("PHP", "php")
-        .args(["-S", &address])
-        .arg(recipe("webhook.php"))
-        .env("APP_KEY", &world.server.app_key)
-        .env("WEBHOOK_LOG", &log)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _handler = Handler(child);
-    eventually("the handler answers", || async {
-        tokio::net::TcpStream::connect(&address).await.ok()
-    })
-    .await;
+    let handler = Handler::start(&world.server.app_key, &log).await;
     let change = UpdateWebhookEndpointRequest {
-        url: Some(format!("http://{address}/webhook")),
+        url: Some(handler.url.clone()),
         events: vec!["payment.detected".to_owned(), "payment.confirmed".to_owned()],
     };
     world.client.update_webhook_endpoint(change).await.unwrap();
@@ -116,5 +130,70 @@ async fn the_documented_handler_accepts_every_delivery() {
     })
     .await
     .unwrap();
+    world.finish().await;
+}
+
+/// The programs of `docs/guides/webhooks.md`: fenced blocks with `file=NAME` behind their language.
+const GUIDE: &str = include_str!("../../../docs/guides/webhooks.md");
+
+#[test]
+fn the_guide_shows_the_programs_that_are_tested() {
+    let blocks: Vec<_> = GUIDE.split("\n```").skip(1).step_by(2).collect();
+    let programs = blocks.iter().filter_map(|block| block.split_once('\n'));
+    let mut shown = Vec::new();
+    for (head, text) in programs {
+        let Some((_, file)) = head.split_once("file=") else { continue };
+        let tested = std::fs::read_to_string(recipe(file)).unwrap();
+        assert_eq!(text.trim_end(), tested.trim_end(), "{file}");
+        shown.push(file);
+    }
+    assert_eq!(shown, ["receiver.php", "receiver.mjs", "receiver.py"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_guides_receivers_take_real_events_and_refuse_forged_ones() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let next = world.client.create_app_key().await.unwrap();
+    let secret = next.signing_secret.clone().unwrap();
+    let keys = format!("{},{}", world.server.app_key, next.app_key_next());
+    for (variable, default, arguments, extension, both_keys) in [
+        ("PHP", "php", vec!["-S", "127.0.0.1:PORT"], "php", false),
+        ("NODE", "node", vec![], "mjs", true),
+        ("PYTHON", "python3", vec![], "py", true),
+    ] {
+        let port = free_port();
+        let mut command = interpreter(variable, default);
+        command.args(arguments.iter().map(|text| text.replace("PORT", &port.to_string())));
+        command.arg(recipe(&format!("receiver.{extension}")));
+        command.env("APP_KEY", &world.server.app_key).env("APP_KEYS", &keys);
+        command.env("SIGNING_SECRET", &secret).env("PORT", port.to_string());
+        let handler = Handler::run(&mut command, port).await;
+        let change =
+            UpdateWebhookEndpointRequest { url: Some(handler.url.clone()), events: Vec::new() };
+        world.client.update_webhook_endpoint(change).await.unwrap();
+        assert!(world.client.send_test().await.unwrap().delivered, "{default}");
+        let with_next = world.client.send_test_with_next_app_key().await.unwrap();
+        assert_eq!(with_next.delivered, both_keys, "{default}");
+        let invoice = world.invoice().await;
+        world.pay(&invoice, 1, 1).await;
+        let request = v1::ListDeliveriesRequest {
+            invoice_id: Some(invoice.id.clone()),
+            state: v1::DeliveryState::Delivered.into(),
+            ..Default::default()
+        };
+        let delivery = eventually("a delivery", || async {
+            let page = world.client.list_deliveries(request.clone()).await.unwrap();
+            page.deliveries.into_iter().next()
+        })
+        .await;
+        let log = world.client.get_delivery(&delivery.id).await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        for forged in
+            ["{}", "no json", &log.attempts[0].request_body.replace(".detected", ".confirmed")]
+        {
+            let answer = http.post(&handler.url).body(forged.to_owned()).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 400, "{default}: {forged}");
+        }
+    }
     world.finish().await;
 }

@@ -13,7 +13,8 @@ use crate::support::receiver::Delivery;
 /// Seconds from the end of one attempt to the next.
 const DELAYS: [u32; 5] = [60, 5 * 60, 15 * 60, 3_600, 6 * 3_600];
 
-async fn told_the_documented_two(network: Network) -> World {
+/// A world whose receiver is told the documented two events alone.
+pub async fn told_the_documented_two(network: Network) -> World {
     let world = World::sandbox(crate::ENGINE, network).await;
     let change = UpdateWebhookEndpointRequest {
         url: None,
@@ -21,10 +22,6 @@ async fn told_the_documented_two(network: Network) -> World {
     };
     world.client.update_webhook_endpoint(change).await.unwrap();
     world
-}
-
-fn header(delivery: &Delivery, name: &str) -> String {
-    delivery.headers[name].to_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,7 +51,7 @@ async fn a_failing_receiver_is_tried_six_times_on_the_documented_schedule() {
     .await;
     let bodies: HashSet<_> = six.iter().map(|attempt| attempt.body.clone()).collect();
     assert_eq!(bodies.len(), 1, "the same body, timestamp and signature each time");
-    let numbers: Vec<_> = six.iter().map(|a| header(a, "x-cryptopayment-attempt")).collect();
+    let numbers: Vec<_> = six.iter().map(|a| a.header("x-cryptopayment-attempt")).collect();
     assert_eq!(numbers, ["1", "2", "3", "4", "5", "6"]);
     world.client.sandbox().advance_clock(24 * 3_600).await.unwrap();
     let other = world.invoice().await;
@@ -101,7 +98,7 @@ async fn a_newer_event_waits_for_one_attempt_of_an_older_one_at_most() {
     world.client.sandbox().advance_clock(61).await.unwrap();
     let got = world.receiver.wait_for(3).await;
     assert_eq!(got[2].event(), "payment.detected", "and comes again later");
-    assert_eq!(header(&got[2], "x-cryptopayment-sequence"), "1");
+    assert_eq!(got[2].header("x-cryptopayment-sequence"), "1");
     world.finish().await;
 }
 

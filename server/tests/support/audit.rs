@@ -41,6 +41,7 @@ pub async fn check(database_url: &str, shown: &[v1::Balance]) {
     let db = Database::connect(database_url).await.unwrap();
     let accounts = postings_balance(&db).await;
     balances_match(&db, &accounts).await;
+    entries_add_up(&db).await;
     house_accounts_match(&db, &accounts).await;
     deposits_match(&db).await;
     events_are_gapless(&db).await;
@@ -92,6 +93,35 @@ async fn balances_match(db: &DatabaseConnection, accounts: &BTreeMap<Uuid, Sides
         assert!(version <= number(&row, "version"));
         assert!(seen.insert((id(&row, "account_id"), version)), "one version, two postings");
     }
+}
+
+/// Each entry says its account's balance after it, and the last one says the balance.
+async fn entries_add_up(db: &DatabaseConnection) {
+    let sql = "SELECT p.account_id, p.side, p.amount, p.balance_after, a.kind, b.posted
+               FROM posting p JOIN account a ON a.id = p.account_id
+               JOIN balance b ON b.account_id = a.id
+               ORDER BY p.account_id, p.account_version";
+    let mut running: BTreeMap<Uuid, (u128, u128)> = BTreeMap::new();
+    for row in rows(db, sql).await {
+        let sums = running.entry(id(&row, "account_id")).or_default();
+        let grows = match text(&row, "kind").as_str() {
+            "merchant_available" => "credit",
+            _ => "debit",
+        };
+        if text(&row, "side") == grows {
+            sums.0 += amount(&row, "amount");
+        } else {
+            sums.0 -= amount(&row, "amount");
+        }
+        sums.1 = amount(&row, "posted");
+        assert_eq!(amount(&row, "balance_after"), sums.0, "an entry's balance");
+    }
+    for (account, (entries, balance)) in running {
+        assert_eq!(entries, balance, "the entries of {account}");
+    }
+    let sql = "SELECT COUNT(*) AS wrong FROM posting
+               WHERE (account_version IS NULL) <> (balance_after IS NULL)";
+    assert_eq!(number(&rows(db, sql).await[0], "wrong"), 0, "guarded accounts alone have balances");
 }
 
 async fn house_accounts_match(db: &DatabaseConnection, accounts: &BTreeMap<Uuid, Sides>) {

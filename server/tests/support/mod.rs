@@ -1,6 +1,8 @@
 //! What the tests share: a whole server, its books recomputed, receivers of webhooks, foreign programs.
 
 pub mod audit;
+pub mod clock;
+pub mod exchanges;
 pub mod parts;
 pub mod receiver;
 pub mod rest;

@@ -26,6 +26,12 @@ impl Delivery {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// A header's text.
+    pub fn header(&self, name: &str) -> String {
+        let value = self.headers.get(name).unwrap_or_else(|| panic!("no header {name}"));
+        value.to_str().unwrap().to_owned()
+    }
+
     /// The event's name.
     pub fn event(&self) -> String {
         self.json()["event"].as_str().unwrap().to_owned()
@@ -35,7 +41,7 @@ impl Delivery {
 #[derive(Clone)]
 struct Shared {
     got: Arc<watch::Sender<Vec<Delivery>>>,
-    answers: Arc<Mutex<VecDeque<StatusCode>>>,
+    answers: Arc<Mutex<VecDeque<(StatusCode, Bytes)>>>,
 }
 
 /// The receiver.
@@ -60,8 +66,15 @@ impl Receiver {
 
     /// The next answers; 200 after them.
     pub fn answer(&self, answers: impl IntoIterator<Item = u16>) {
-        let answers = answers.into_iter().map(|status| StatusCode::from_u16(status).unwrap());
-        self.shared.answers.lock().unwrap().extend(answers);
+        for status in answers {
+            self.answer_with(status, Bytes::new());
+        }
+    }
+
+    /// One more of the next answers, with a body.
+    pub fn answer_with(&self, status: u16, body: impl Into<Bytes>) {
+        let answer = (StatusCode::from_u16(status).unwrap(), body.into());
+        self.shared.answers.lock().unwrap().push_back(answer);
     }
 
     /// Everything that came so far.
@@ -84,8 +97,12 @@ impl Drop for Receiver {
     }
 }
 
-async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, Bytes) {
     let answer = shared.answers.lock().unwrap().pop_front();
     shared.got.send_modify(|got| got.push(Delivery { headers, body }));
-    answer.unwrap_or(StatusCode::OK)
+    answer.unwrap_or((StatusCode::OK, Bytes::new()))
 }

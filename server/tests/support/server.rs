@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 use super::audit;
+use super::clock::MovedClock;
 
 /// How long anything may take that a test waits for: a bound for machines with much else to do.
 pub const DEADLINE: Duration = Duration::from_secs(90);
@@ -38,6 +39,8 @@ pub struct TestServer {
     pub directory: TempDir,
     pub database_url: String,
     settings: String,
+    /// Its system clock, if it is not the real one.
+    clock: Option<MovedClock>,
     running: Option<(Running, CancellationToken)>,
     pub credentials: (String, String),
     pub app_key: String,
@@ -77,11 +80,17 @@ impl TestServer {
 
     /// A server with settings (TOML) beside the test's own.
     pub async fn with(engine: Engine, settings: &str) -> Self {
+        Self::with_clock(engine, settings, None).await
+    }
+
+    /// A server with settings and with a system clock of the test's own.
+    pub async fn with_clock(engine: Engine, settings: &str, clock: Option<MovedClock>) -> Self {
         install_tls();
         let directory = tempfile::tempdir().unwrap();
         let database_url = fresh_database(engine, directory.path()).await;
         let mut server = Self {
             settings: settings.to_owned(),
+            clock,
             directory,
             database_url,
             running: None,
@@ -102,7 +111,8 @@ impl TestServer {
         let flags = Flags { data_dir: Some(data) };
         let config = Config::load(Some(&file), &flags).unwrap();
         let stop = CancellationToken::new();
-        let running = app::start(&config, Role::All, Env::system(), stop.clone()).await.unwrap();
+        let env = self.clock.as_ref().map_or_else(Env::system, MovedClock::env);
+        let running = app::start(&config, Role::All, env, stop.clone()).await.unwrap();
         let demo = running.demo.clone().unwrap();
         self.credentials = (demo.api_key, demo.api_secret);
         self.app_key = demo.app_key;
@@ -167,7 +177,7 @@ impl TestServer {
     }
 
     /// The operator's connection: the admin socket.
-    async fn admin(&self) -> Channel {
+    pub async fn admin(&self) -> Channel {
         let socket = self.directory.path().join("data/admin.sock");
         let connector = tower::service_fn(move |_: http::Uri| {
             let socket = socket.clone();
@@ -193,6 +203,47 @@ impl TestServer {
         let request = admin::ApproveMerchantRequest { id: merchant_id };
         merchants.approve_merchant(request).await.unwrap();
         (key, secret)
+    }
+
+    /// Changes what the sandbox's merchant allows; its id is filled in.
+    pub async fn update_merchant(
+        &self,
+        change: admin::UpdateMerchantRequest,
+    ) -> Result<admin::Merchant, tonic::Status> {
+        let mut merchants = MerchantServiceClient::new(self.admin().await);
+        let all = merchants.list_merchants(admin::ListMerchantsRequest {}).await?.into_inner();
+        let own = all.merchants.into_iter().find(|merchant| merchant.name == "Sandbox merchant");
+        let request = admin::UpdateMerchantRequest { id: own.unwrap().id, ..change };
+        Ok(merchants.update_merchant(request).await?.into_inner().merchant.unwrap())
+    }
+
+    /// Changes a key's settings.
+    pub async fn update_key(
+        &self,
+        change: admin::UpdateApiKeyRequest,
+    ) -> Result<admin::ApiKey, tonic::Status> {
+        let mut keys = ApiKeyServiceClient::new(self.admin().await);
+        Ok(keys.update_api_key(change).await?.into_inner().key.unwrap())
+    }
+
+    /// Another key of the sandbox's own merchant, and its secret.
+    pub async fn another_key(&self) -> (String, String) {
+        let channel = self.admin().await;
+        let mut merchants = MerchantServiceClient::new(channel.clone());
+        let listed = merchants.list_merchants(admin::ListMerchantsRequest {}).await.unwrap();
+        let mut listed = listed.into_inner().merchants.into_iter();
+        let own = listed.find(|merchant| merchant.name == "Sandbox merchant").unwrap();
+        let request = admin::CreateApiKeyRequest { merchant_id: own.id, ..Default::default() };
+        let mut keys = ApiKeyServiceClient::new(channel);
+        let created = keys.create_api_key(request).await.unwrap().into_inner();
+        (created.key.unwrap().api_key, created.api_secret)
+    }
+
+    /// Sets a key's webhook URL as the operator does.
+    pub async fn set_webhook(&self, key: &str, url: &str) {
+        let (api_key, url) = (key.to_owned(), Some(url.to_owned()));
+        let request = admin::SetWebhookRequest { api_key, url, events: Vec::new() };
+        ApiKeyServiceClient::new(self.admin().await).set_webhook(request).await.unwrap();
     }
 
     /// Revokes a key.

@@ -227,6 +227,35 @@ pub struct WatchBookResponse {
     #[prost(message, optional, tag = "1")]
     pub book: ::core::option::Option<Book>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLoanRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Loan {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reader: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub extensions: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLoanResponse {
+    #[prost(message, optional, tag = "1")]
+    pub loan: ::core::option::Option<Loan>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchLoanRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchLoanResponse {
+    #[prost(message, optional, tag = "1")]
+    pub loan: ::core::option::Option<Loan>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Everything {
     #[prost(bool, tag = "1")]
@@ -461,6 +490,20 @@ pub mod library_service_server {
             &self,
             request: tonic::Request<super::WatchBookRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchBookStream>, tonic::Status>;
+        async fn get_loan(
+            &self,
+            request: tonic::Request<super::GetLoanRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetLoanResponse>, tonic::Status>;
+        /// Server streaming response type for the WatchLoan method.
+        type WatchLoanStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchLoanResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn watch_loan(
+            &self,
+            request: tonic::Request<super::WatchLoanRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchLoanStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct LibraryServiceServer<T> {
@@ -973,6 +1016,97 @@ pub mod library_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchBookSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/library.v1.LibraryService/GetLoan" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLoanSvc<T: LibraryService>(pub Arc<T>);
+                    impl<
+                        T: LibraryService,
+                    > tonic::server::UnaryService<super::GetLoanRequest>
+                    for GetLoanSvc<T> {
+                        type Response = super::GetLoanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLoanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LibraryService>::get_loan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLoanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/library.v1.LibraryService/WatchLoan" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchLoanSvc<T: LibraryService>(pub Arc<T>);
+                    impl<
+                        T: LibraryService,
+                    > tonic::server::ServerStreamingService<super::WatchLoanRequest>
+                    for WatchLoanSvc<T> {
+                        type Response = super::WatchLoanResponse;
+                        type ResponseStream = T::WatchLoanStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchLoanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LibraryService>::watch_loan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchLoanSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

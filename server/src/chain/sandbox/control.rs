@@ -31,7 +31,7 @@ pub struct SandboxTransaction {
 
 /// What a payment is, beside whom and how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Good,
     Failed,
     ForeignToken,
@@ -59,12 +59,22 @@ impl SandboxChain {
     }
 
     async fn send(&self, outputs: &[(String, u128)], kind: Kind) -> Result<String, ChainError> {
-        let keyed = self.keyed(outputs)?;
         let unit = self.begin().await?;
-        let consumes = vec![self.fresh_outpoint(&unit).await?];
-        let txid = self.fresh_txid(&keyed);
-        self.insert(&unit, &txid, &keyed, &consumes, kind).await?;
+        let txid = self.send_in(&unit, outputs, kind).await?;
         self.commit(unit).await?;
+        Ok(txid)
+    }
+
+    pub(super) async fn send_in(
+        &self,
+        unit: &DatabaseTransaction,
+        outputs: &[(String, u128)],
+        kind: Kind,
+    ) -> Result<String, ChainError> {
+        let keyed = self.keyed(outputs)?;
+        let consumes = vec![self.fresh_outpoint(unit).await?];
+        let txid = self.fresh_txid(&keyed);
+        self.insert(unit, &txid, &keyed, &consumes, kind).await?;
         Ok(txid)
     }
 
@@ -166,14 +176,7 @@ impl SandboxChain {
         txid: &str,
         state: &str,
     ) -> Result<TxRow, ChainError> {
-        let rows: Vec<TxRow> = all(
-            unit,
-            "SELECT txid, height, state FROM tx WHERE network = $1 AND txid = $2",
-            vec![self.network.as_str().into(), txid.into()],
-        )
-        .await?;
-        let row = rows.into_iter().next();
-        let row = row.ok_or_else(|| ChainError::Invalid(format!("no transaction {txid}")))?;
+        let row = self.known_tx(unit, txid).await?;
         if row.state == state {
             Ok(row)
         } else {
@@ -181,7 +184,22 @@ impl SandboxChain {
         }
     }
 
-    async fn set_state(
+    pub(super) async fn known_tx(
+        &self,
+        unit: &DatabaseTransaction,
+        txid: &str,
+    ) -> Result<TxRow, ChainError> {
+        let rows: Vec<TxRow> = all(
+            unit,
+            "SELECT txid, height, state FROM tx WHERE network = $1 AND txid = $2",
+            vec![self.network.as_str().into(), txid.into()],
+        )
+        .await?;
+        let row = rows.into_iter().next();
+        row.ok_or_else(|| ChainError::Invalid(format!("no transaction {txid}")))
+    }
+
+    pub(super) async fn set_state(
         &self,
         unit: &DatabaseTransaction,
         txid: &str,
@@ -198,7 +216,7 @@ impl SandboxChain {
     }
 
     /// A transaction that consumes what `txid` consumes and takes its place.
-    async fn conflict(
+    pub(super) async fn conflict(
         &self,
         unit: &DatabaseTransaction,
         txid: &str,
@@ -220,13 +238,18 @@ impl SandboxChain {
     /// The genesis block: its hash has random bytes in it, so that every file is a chain of its own.
     pub(super) async fn ensure_genesis(&self) -> Result<(), ChainError> {
         let unit = self.begin().await?;
-        if self.tip(&unit).await?.is_none() {
+        if self.newest(&unit).await?.is_none() {
             self.append_block(&unit, None).await?;
         }
         unit.commit().await.map_err(failed)
     }
 
-    async fn tip(&self, unit: &DatabaseTransaction) -> Result<Option<BlockRow>, ChainError> {
+    pub(super) async fn tip(&self, unit: &DatabaseTransaction) -> Result<BlockRow, ChainError> {
+        let newest = self.newest(unit).await?;
+        newest.ok_or_else(|| ChainError::Invalid("no genesis block".to_owned()))
+    }
+
+    async fn newest(&self, unit: &DatabaseTransaction) -> Result<Option<BlockRow>, ChainError> {
         let rows: Vec<BlockRow> = all(
             unit,
             "SELECT height, hash, parent, time FROM block WHERE network = $1
@@ -235,6 +258,70 @@ impl SandboxChain {
         )
         .await?;
         Ok(rows.into_iter().next())
+    }
+
+    pub(super) async fn mine_in(
+        &self,
+        unit: &DatabaseTransaction,
+        blocks: u32,
+    ) -> Result<BlockRow, ChainError> {
+        if blocks == 0 || blocks > BLOCKS_MAX {
+            return Err(ChainError::Invalid(format!("blocks must be from 1 to {BLOCKS_MAX}")));
+        }
+        let mut tip = self.tip(unit).await?;
+        execute(
+            unit,
+            "UPDATE tx SET state = 'included', height = $2
+             WHERE network = $1 AND state = 'waiting'",
+            vec![self.network.as_str().into(), (tip.height + 1).into()],
+        )
+        .await?;
+        for _ in 0..blocks {
+            tip = self.append_block(unit, Some(&tip)).await?;
+        }
+        Ok(tip)
+    }
+
+    pub(super) async fn fork_in(
+        &self,
+        unit: &DatabaseTransaction,
+        depth: u32,
+        fates: &[(String, ForkFate)],
+    ) -> Result<BlockRow, ChainError> {
+        let tip = self.tip(unit).await?;
+        let root_height = tip.height - i64::from(depth);
+        if depth == 0 || depth > FORK_BLOCKS_MAX || root_height < 0 {
+            let most = tip.height.min(i64::from(FORK_BLOCKS_MAX));
+            return Err(ChainError::Invalid(format!("depth must be from 1 to {most}")));
+        }
+        let fates: HashMap<&str, &ForkFate> =
+            fates.iter().map(|(txid, fate)| (txid.as_str(), fate)).collect();
+        for (txid, fate) in fates {
+            let row = self.tx(unit, txid, "included").await?;
+            let height = row.height.filter(|height| *height > root_height);
+            let height = height.ok_or_else(|| {
+                ChainError::Invalid(format!("transaction {txid} is below the fork"))
+            })?;
+            match fate {
+                ForkFate::Keep => {}
+                ForkFate::Unconfirm => self.set_state(unit, txid, "waiting", None).await?,
+                ForkFate::DoubleSpend => {
+                    let other = self.conflict(unit, txid, &[]).await?;
+                    self.set_state(unit, &other, "included", Some(height)).await?;
+                }
+            }
+        }
+        execute(
+            unit,
+            "DELETE FROM block WHERE network = $1 AND height > $2",
+            vec![self.network.as_str().into(), root_height.into()],
+        )
+        .await?;
+        let mut tip = self.tip(unit).await?;
+        for _ in 0..=depth {
+            tip = self.append_block(unit, Some(&tip)).await?;
+        }
+        Ok(tip)
     }
 
     /// Adds a block after `parent`. Its time is never before its parent's.
@@ -293,62 +380,15 @@ impl SandboxControl for SandboxChain {
     }
 
     async fn mine(&self, blocks: u32) -> Result<BlockRef, ChainError> {
-        if blocks == 0 || blocks > BLOCKS_MAX {
-            return Err(ChainError::Invalid(format!("blocks must be from 1 to {BLOCKS_MAX}")));
-        }
         let unit = self.begin().await?;
-        let missing = || ChainError::Invalid("no genesis block".to_owned());
-        let mut tip = self.tip(&unit).await?.ok_or_else(missing)?;
-        execute(
-            &unit,
-            "UPDATE tx SET state = 'included', height = $2
-             WHERE network = $1 AND state = 'waiting'",
-            vec![self.network.as_str().into(), (tip.height + 1).into()],
-        )
-        .await?;
-        for _ in 0..blocks {
-            tip = self.append_block(&unit, Some(&tip)).await?;
-        }
+        let tip = self.mine_in(&unit, blocks).await?;
         self.commit(unit).await?;
         tip.read()
     }
 
     async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError> {
         let unit = self.begin().await?;
-        let missing = || ChainError::Invalid("no genesis block".to_owned());
-        let tip = self.tip(&unit).await?.ok_or_else(missing)?;
-        let root_height = tip.height - i64::from(depth);
-        if depth == 0 || depth > FORK_BLOCKS_MAX || root_height < 0 {
-            let most = tip.height.min(i64::from(FORK_BLOCKS_MAX));
-            return Err(ChainError::Invalid(format!("depth must be from 1 to {most}")));
-        }
-        let fates: HashMap<&str, &ForkFate> =
-            fates.iter().map(|(txid, fate)| (txid.as_str(), fate)).collect();
-        for (txid, fate) in fates {
-            let row = self.tx(&unit, txid, "included").await?;
-            let height = row.height.filter(|height| *height > root_height);
-            let height = height.ok_or_else(|| {
-                ChainError::Invalid(format!("transaction {txid} is below the fork"))
-            })?;
-            match fate {
-                ForkFate::Keep => {}
-                ForkFate::Unconfirm => self.set_state(&unit, txid, "waiting", None).await?,
-                ForkFate::DoubleSpend => {
-                    let other = self.conflict(&unit, txid, &[]).await?;
-                    self.set_state(&unit, &other, "included", Some(height)).await?;
-                }
-            }
-        }
-        execute(
-            &unit,
-            "DELETE FROM block WHERE network = $1 AND height > $2",
-            vec![self.network.as_str().into(), root_height.into()],
-        )
-        .await?;
-        let mut tip = self.tip(&unit).await?.ok_or_else(missing)?;
-        for _ in 0..=depth {
-            tip = self.append_block(&unit, Some(&tip)).await?;
-        }
+        let tip = self.fork_in(&unit, depth, fates).await?;
         self.commit(unit).await?;
         tip.read()
     }

@@ -4,6 +4,7 @@
 
 mod control;
 mod miner;
+pub mod scenarios;
 mod schema;
 mod view;
 
@@ -39,6 +40,8 @@ pub struct Sandbox {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
     env: Env,
+    /// Told when a scenario is noted.
+    noted: Arc<Notify>,
 }
 
 /// One simulated chain.
@@ -72,7 +75,7 @@ impl Sandbox {
         let writer = connect(1).await.map_err(failed)?;
         schema::create(&writer).await?;
         let reader = connect(READERS_MAX).await.map_err(failed)?;
-        Ok(Self { writer, reader, env })
+        Ok(Self { writer, reader, env, noted: Arc::default() })
     }
 
     /// The chain of a network, with its genesis block on the first start.

@@ -39,6 +39,19 @@ CREATE TABLE IF NOT EXISTS consumed (
     PRIMARY KEY (network, outpoint, txid)
 );
 CREATE INDEX IF NOT EXISTS consumed_txid ON consumed (network, txid);
+CREATE TABLE IF NOT EXISTS scenario (
+    n INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    network TEXT NOT NULL,
+    address_id BLOB NOT NULL UNIQUE,
+    address TEXT NOT NULL,
+    name TEXT NOT NULL,
+    from_metadata INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    txids TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('playing', 'done', 'abandoned')),
+    noted_at INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS scenario_open ON scenario (state, n);
 ";
 
 /// Makes the tables that are missing.

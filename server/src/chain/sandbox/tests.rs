@@ -6,11 +6,13 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
+use super::scenarios::Move;
 use super::*;
 use crate::chain::{
     AddressFilter, Block, Broadcast, ChainReader as _, ChainWriter as _, ForkFate, Mempool,
-    SandboxControl as _, Transfer, Watch,
+    SandboxControl as _, ScenarioBook as _, ScenarioNote, ScenarioState, Transfer, Watch,
 };
+use crate::domain::scenario::{Loss, Scenario};
 
 const LTC: &str = "rltc1qw508d6qejxtdg4y5r3zarvary0c5xw7kvn2glu";
 const TRON: &str = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
@@ -206,4 +208,55 @@ proptest! {
             }
         });
     }
+}
+
+fn note(scenario: Scenario, from_metadata: bool) -> ScenarioNote {
+    let address_id = uuid::Uuid::from_u128(7);
+    ScenarioNote { address_id, address: ltc_address(), scenario, from_metadata }
+}
+
+#[tokio::test]
+async fn a_scenarios_step_is_taken_once_with_its_payment() {
+    let home = tempfile::tempdir().unwrap();
+    let chain = open(&home, Network::Ltc).await;
+    chain.note(&note(Scenario::Paid, false)).await.unwrap();
+    let before = chain.sandbox.open_scenarios(0, 10).await.unwrap().remove(0);
+    assert!(chain.take_step(&before, Move::Pay(5)).await.unwrap());
+    // Another player, or this one after its death, read the same row.
+    assert!(!chain.take_step(&before, Move::Pay(5)).await.unwrap(), "taken already");
+    assert_eq!(mempool(&chain, &HashSet::new()).await.transfers.len(), 1, "paid once");
+
+    let after = chain.sandbox.open_scenarios(0, 10).await.unwrap().remove(0);
+    assert_eq!((after.step, after.txids.len()), (1, 1));
+    let tip = chain.mine(1).await.unwrap();
+    assert!(chain.take_step(&after, Move::Fork(Loss::Dropped)).await.unwrap());
+    assert_eq!(chain.head().await.unwrap().tip.height, tip.height + 1);
+    assert!(mempool(&chain, &HashSet::new()).await.transfers.is_empty(), "no node has it");
+    let lost = chain.sandbox.open_scenarios(0, 10).await.unwrap().remove(0);
+    assert!(chain.take_step(&lost, Move::Resend).await.unwrap());
+    assert_eq!(mempool(&chain, &HashSet::new()).await.transfers[0].txid, after.txids[0]);
+    let last = chain.sandbox.open_scenarios(0, 10).await.unwrap().remove(0);
+    assert!(chain.take_step(&last, Move::Nothing).await.unwrap());
+    assert!(chain.sandbox.open_scenarios(0, 10).await.unwrap().is_empty(), "it is done");
+    let noted = chain.noted(last.note.address_id).await.unwrap().unwrap();
+    assert_eq!((noted.state, noted.txids), (ScenarioState::Done, after.txids));
+}
+
+#[tokio::test]
+async fn a_note_without_an_invoice_gives_way_and_a_begun_one_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    let chain = open(&home, Network::Ltc).await;
+    chain.note(&note(Scenario::Late, true)).await.unwrap();
+    let stale = chain.sandbox.open_scenarios(0, 10).await.unwrap().remove(0);
+    let noted = chain.note(&note(Scenario::Paid, true)).await.unwrap();
+    assert_eq!(noted.scenario, Scenario::Paid, "the address went to another invoice");
+    assert!(!chain.take_step(&stale, Move::Pay(5)).await.unwrap(), "what was read is stale");
+    chain.sandbox.forget(&stale).await.unwrap();
+
+    let open = chain.sandbox.open_scenarios(0, 10).await.unwrap().remove(0);
+    assert!(chain.take_step(&open, Move::Pay(5)).await.unwrap());
+    let noted = chain.note(&note(Scenario::Expire, false)).await.unwrap();
+    assert_eq!(noted.scenario, Scenario::Paid, "it plays already");
+    chain.sandbox.forget(&open).await.unwrap();
+    assert_eq!(chain.sandbox.open_scenarios(0, 10).await.unwrap().len(), 1, "begun is kept");
 }

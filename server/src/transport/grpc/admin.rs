@@ -16,6 +16,8 @@ use crate::transport::auth::Authenticator;
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
 use crate::usecase::manage_keys::{EndpointChange, ManageKeys};
+use crate::usecase::update_settings::{KeyChange, MerchantChange};
+use crate::usecase::webhook_secrets::{app_key_text, secret_text};
 
 /// Who stands in the audit log for calls through the socket.
 const ACTOR: &str = "operator";
@@ -48,6 +50,21 @@ impl MerchantService for AdminApi {
         let merchant = self.manage.approve_merchant(id, ACTOR).await.map_err(status)?;
         self.auth.forget_all();
         Ok(Response::new(v1::ApproveMerchantResponse { merchant: Some(shown(&merchant)) }))
+    }
+
+    async fn update_merchant(
+        &self,
+        request: Request<v1::UpdateMerchantRequest>,
+    ) -> Result<Response<v1::UpdateMerchantResponse>, Status> {
+        let message = request.get_ref();
+        let id = merchant_id(&message.id)?;
+        let change = MerchantChange {
+            honors_late: message.late_policy.map(honors_late).transpose().map_err(status)?,
+            shortfall_basis_points: message.shortfall_basis_points,
+        };
+        let merchant = self.manage.update_merchant(id, change, ACTOR).await.map_err(status)?;
+        self.auth.forget_all();
+        Ok(Response::new(v1::UpdateMerchantResponse { merchant: Some(shown(&merchant)) }))
     }
 
     async fn list_merchants(
@@ -88,6 +105,18 @@ impl ApiKeyService for AdminApi {
         Ok(Response::new(v1::RevokeApiKeyResponse { key: Some(shown_key(&key)) }))
     }
 
+    async fn update_api_key(
+        &self,
+        request: Request<v1::UpdateApiKeyRequest>,
+    ) -> Result<Response<v1::UpdateApiKeyResponse>, Status> {
+        let message = request.into_inner();
+        let full_view = message.rest_view.map(full_view).transpose().map_err(status)?;
+        let change = KeyChange { name: message.name, full_view };
+        let key = self.manage.update_key(&message.api_key, &change, ACTOR).await.map_err(status)?;
+        self.auth.forget(&message.api_key);
+        Ok(Response::new(v1::UpdateApiKeyResponse { key: Some(shown_key(&key)) }))
+    }
+
     async fn list_api_keys(
         &self,
         request: Request<v1::ListApiKeysRequest>,
@@ -115,8 +144,45 @@ impl ApiKeyService for AdminApi {
         request: Request<v1::GetAppKeyRequest>,
     ) -> Result<Response<v1::GetAppKeyResponse>, Status> {
         let key = self.manage.key(&request.get_ref().api_key).await.map_err(status)?;
-        let app_key = self.manage.app_key(&key).map_err(status)?;
-        Ok(Response::new(v1::GetAppKeyResponse { app_key }))
+        let signers = self.manage.signers(&key).map_err(status)?;
+        Ok(Response::new(v1::GetAppKeyResponse {
+            app_key: app_key_text(&signers.app_key),
+            app_key_next: self.next_app_key(&key)?,
+            signing_secret: signers.secrets.first().map(secret_text),
+        }))
+    }
+
+    async fn create_app_key(
+        &self,
+        request: Request<v1::CreateAppKeyRequest>,
+    ) -> Result<Response<v1::CreateAppKeyResponse>, Status> {
+        let public_id = &request.get_ref().api_key;
+        let key = self.manage.create_app_key(public_id, None, ACTOR).await.map_err(status)?;
+        self.auth.forget(public_id);
+        Ok(Response::new(v1::CreateAppKeyResponse {
+            app_key: self.app_key(&key)?,
+            app_key_next: self.next_app_key(&key)?.unwrap_or_default(),
+        }))
+    }
+
+    async fn activate_app_key(
+        &self,
+        request: Request<v1::ActivateAppKeyRequest>,
+    ) -> Result<Response<v1::ActivateAppKeyResponse>, Status> {
+        let public_id = &request.get_ref().api_key;
+        let key = self.manage.activate_app_key(public_id, None, ACTOR).await.map_err(status)?;
+        self.auth.forget(public_id);
+        Ok(Response::new(v1::ActivateAppKeyResponse { app_key: self.app_key(&key)? }))
+    }
+}
+
+impl AdminApi {
+    fn app_key(&self, key: &ApiKey) -> Result<String, Status> {
+        Ok(app_key_text(&self.manage.signers(key).map_err(status)?.app_key))
+    }
+
+    fn next_app_key(&self, key: &ApiKey) -> Result<Option<String>, Status> {
+        Ok(self.manage.next_app_key(key).map_err(status)?.as_ref().map(app_key_text))
     }
 }
 
@@ -126,12 +192,33 @@ fn merchant_id(text: &str) -> Result<Uuid, Status> {
     convert::id(text, missing).map_err(status)
 }
 
+fn honors_late(policy: i32) -> Result<bool, Failure> {
+    match v1::LatePolicy::try_from(policy) {
+        Ok(v1::LatePolicy::Reject) => Ok(false),
+        Ok(v1::LatePolicy::Honor) => Ok(true),
+        _ => Err(Failure::field("late_policy", Reason::InvalidField, "must be REJECT or HONOR")),
+    }
+}
+
+fn full_view(view: i32) -> Result<bool, Failure> {
+    match v1::RestView::try_from(view) {
+        Ok(v1::RestView::Basic) => Ok(false),
+        Ok(v1::RestView::Full) => Ok(true),
+        _ => Err(Failure::field("rest_view", Reason::InvalidField, "must be BASIC or FULL")),
+    }
+}
+
 fn shown(merchant: &Merchant) -> v1::Merchant {
     v1::Merchant {
         id: merchant.id.to_string(),
         name: merchant.name.clone(),
         approved: merchant.approved_at.is_some(),
         created_at: Some(convert::timestamp(Micros(merchant.created_at))),
+        late_policy: match merchant.honors_late {
+            true => v1::LatePolicy::Honor.into(),
+            false => v1::LatePolicy::Reject.into(),
+        },
+        shortfall_basis_points: u32::try_from(merchant.shortfall_basis_points).unwrap_or(0),
     }
 }
 

@@ -6,9 +6,12 @@ use tonic::{Request, Response, Status};
 
 use super::caller;
 use crate::domain::amount::decimal;
-use crate::domain::asset::Network;
+use crate::domain::asset::{Asset, Network};
+use crate::domain::failure::{Failure, Reason};
 use crate::store::{Db, ledger};
-use crate::transport::status::store_status;
+use crate::transport::convert;
+use crate::transport::status::{status, store_status};
+use crate::usecase::list_ledger_entries;
 
 /// The service with what it needs.
 #[derive(Clone)]
@@ -44,5 +47,41 @@ impl BalanceService for BalanceApi {
             }
         });
         Ok(Response::new(v1::GetBalancesResponse { balances: balances.collect() }))
+    }
+
+    async fn list_ledger_entries(
+        &self,
+        request: Request<v1::ListLedgerEntriesRequest>,
+    ) -> Result<Response<v1::ListLedgerEntriesResponse>, Status> {
+        let caller = caller(&request)?;
+        let message = request.get_ref();
+        let asset = Self::coin(message.coin.as_deref()).map_err(status)?;
+        let token = message.page_token.as_deref();
+        let page =
+            list_ledger_entries::run(&self.db, &caller, asset, token).await.map_err(status)?;
+        Ok(Response::new(v1::ListLedgerEntriesResponse {
+            entries: page.entries.iter().map(convert::ledger_entry).collect(),
+            pagination: Some(v1::Pagination {
+                page: None,
+                per_page: list_ledger_entries::PER_PAGE,
+                total: page.total,
+                last_page: page.total.div_ceil(list_ledger_entries::PER_PAGE).max(1),
+                next_page_token: page.next_page_token,
+            }),
+        }))
+    }
+}
+
+impl BalanceApi {
+    /// The asset that a filter names; empty filters nothing.
+    fn coin(name: Option<&str>) -> Result<Option<Asset>, Failure> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+        let coins = Network::ALL.map(Network::asset);
+        let found = coins.into_iter().find(|asset| asset.as_str() == name);
+        let coin = found.ok_or_else(|| {
+            let hint = format!("is not one of {}", coins.map(Asset::as_str).join(", "));
+            Failure::field("coin", Reason::InvalidField, hint)
+        })?;
+        Ok(Some(coin))
     }
 }

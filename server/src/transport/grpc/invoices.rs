@@ -7,15 +7,18 @@ use std::time::Duration;
 use cryptopayment_proto::v1;
 use cryptopayment_proto::v1::invoice_service_server::InvoiceService;
 use futures_util::Stream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::caller;
+use super::{caller, sees_all};
 use crate::domain::asset::Network;
-use crate::domain::failure::{Failure, Reason};
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::timeline::Entry;
 use crate::signals::Signals;
 use crate::store::invoices::{self, InvoiceFilter, InvoiceView};
+use crate::store::timeline;
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
 use crate::usecase::apply_deposits::ApplyDeposits;
@@ -51,7 +54,7 @@ impl InvoiceService for InvoiceApi {
         &self,
         request: Request<v1::CreateInvoiceRequest>,
     ) -> Result<Response<v1::CreateInvoiceResponse>, Status> {
-        let caller = caller(&request)?;
+        let (caller, all) = (caller(&request)?, sees_all(&request));
         let message = request.into_inner();
         let wanted = create_invoice::Request {
             network: message.network,
@@ -63,7 +66,7 @@ impl InvoiceService for InvoiceApi {
         let view = self.create.run(&caller, &wanted).await.map_err(status)?;
         let checkout_url = format!("{}/pay/{}", self.public_url, view.invoice.id);
         Ok(Response::new(v1::CreateInvoiceResponse {
-            invoice: Some(self.shown(&view)),
+            invoice: Some(self.shown(&view, all).await?),
             checkout_url,
         }))
     }
@@ -75,7 +78,8 @@ impl InvoiceService for InvoiceApi {
         let caller = caller(&request)?;
         let id = convert::id(&request.get_ref().id, not_found).map_err(status)?;
         let view = self.find(&caller, id).await?;
-        Ok(Response::new(v1::GetInvoiceResponse { invoice: Some(self.shown(&view)) }))
+        let invoice = self.shown(&view, sees_all(&request)).await?;
+        Ok(Response::new(v1::GetInvoiceResponse { invoice: Some(invoice) }))
     }
 
     async fn list_invoices(
@@ -90,7 +94,7 @@ impl InvoiceService for InvoiceApi {
             .await
             .map_err(status)?;
         Ok(Response::new(v1::ListInvoicesResponse {
-            invoices: page.invoices.iter().map(|view| self.shown(view)).collect(),
+            invoices: self.all_shown(&page.invoices, sees_all(&request)).await?,
             pagination: Some(v1::Pagination {
                 page: page.page,
                 per_page: list_invoices::PER_PAGE,
@@ -109,7 +113,8 @@ impl InvoiceService for InvoiceApi {
         let id = convert::id(&request.get_ref().id, not_found).map_err(status)?;
         let view = cancel_invoice::run(&self.apply, &caller, id).await.map_err(status)?;
         self.signals.events_written();
-        Ok(Response::new(v1::CancelInvoiceResponse { invoice: Some(self.shown(&view)) }))
+        let invoice = self.shown(&view, sees_all(&request)).await?;
+        Ok(Response::new(v1::CancelInvoiceResponse { invoice: Some(invoice) }))
     }
 
     async fn watch_invoice(
@@ -118,8 +123,21 @@ impl InvoiceService for InvoiceApi {
     ) -> Result<Response<WatchStream>, Status> {
         let caller = caller(&request)?;
         let id = convert::id(&request.get_ref().id, not_found).map_err(status)?;
+        if self.stop.is_cancelled() {
+            return Err(shutting_down());
+        }
         let first = self.find(&caller, id).await?;
-        Ok(Response::new(Box::pin(self.clone().watch(caller, first))))
+        let watching = Watching {
+            events: self.signals.events(),
+            api: self.clone(),
+            caller,
+            sees_all: sees_all(&request),
+            next: Some(first),
+            told: None,
+            lines: (0, Vec::new()),
+            done: false,
+        };
+        Ok(Response::new(Box::pin(futures_util::stream::unfold(watching, Watching::next))))
     }
 }
 
@@ -128,57 +146,98 @@ impl InvoiceApi {
         &self.create.db
     }
 
-    fn shown(&self, view: &InvoiceView) -> v1::Invoice {
-        convert::invoice(view, self.create.env.now())
+    async fn shown(&self, view: &InvoiceView, all: bool) -> Result<v1::Invoice, Status> {
+        let mut shown = self.all_shown(std::slice::from_ref(view), all).await?;
+        shown.pop().ok_or_else(|| status(Failure::internal("an invoice got lost")))
+    }
+
+    /// The invoices as the contract shows them; their timelines only for whoever sees them.
+    async fn all_shown(
+        &self,
+        views: &[InvoiceView],
+        all: bool,
+    ) -> Result<Vec<v1::Invoice>, Status> {
+        let now = self.create.env.now();
+        if !all {
+            return Ok(views.iter().map(|view| convert::invoice(view, now, &[], false)).collect());
+        }
+        let told = views.iter().filter(|view| view.invoice.event_count > 0);
+        let told: Vec<Uuid> = told.map(|view| view.invoice.id).collect();
+        let lines = timeline::told(self.db(), &told).await.map_err(store_status)?;
+        let of = |view: &InvoiceView| lines.get(&view.invoice.id).map_or(&[][..], Vec::as_slice);
+        Ok(views.iter().map(|view| convert::invoice(view, now, of(view), true)).collect())
     }
 
     async fn find(&self, caller: &Caller, id: Uuid) -> Result<InvoiceView, Status> {
         let view = invoices::get(self.db(), caller.merchant_id, id).await.map_err(store_status)?;
         view.ok_or_else(|| status(not_found()))
     }
+}
 
-    /// The invoice now and after each change, ending after the change that makes it final.
-    fn watch(
-        self,
-        caller: Caller,
-        first: InvoiceView,
-    ) -> impl Stream<Item = Result<v1::WatchInvoiceResponse, Status>> {
-        let id = first.invoice.id;
-        let events = self.signals.events();
-        let state = (self, caller, Some(first), None::<v1::Invoice>, events, false);
-        futures_util::stream::unfold(state, move |state| async move {
-            let (api, caller, mut next, mut last, mut events, done) = state;
-            if done {
-                return None;
+/// A watch under way: the invoice now and after each change, ending after the change that makes it
+/// final.
+struct Watching {
+    api: InvoiceApi,
+    caller: Caller,
+    sees_all: bool,
+    events: watch::Receiver<u64>,
+    /// What is to be told without reading it again.
+    next: Option<InvoiceView>,
+    told: Option<v1::Invoice>,
+    /// The timeline's events, and how many there were when they were read.
+    lines: (i64, Vec<Entry>),
+    done: bool,
+}
+
+impl Watching {
+    async fn next(mut self) -> Option<(Result<v1::WatchInvoiceResponse, Status>, Self)> {
+        if self.done {
+            return None;
+        }
+        loop {
+            let invoice = match self.read().await {
+                Ok(invoice) => invoice,
+                Err(error) => return Some(self.ended(error)),
+            };
+            if self.told.as_ref() != Some(&invoice) {
+                self.done = invoice.is_final;
+                self.told = Some(invoice.clone());
+                return Some((Ok(v1::WatchInvoiceResponse { invoice: Some(invoice) }), self));
             }
-            loop {
-                let view = match next.take() {
-                    Some(view) => Ok(view),
-                    None => api.find(&caller, id).await,
-                };
-                let invoice = match view {
-                    Ok(view) => api.shown(&view),
-                    Err(error) => {
-                        return Some((Err(error), (api, caller, None, last, events, true)));
-                    }
-                };
-                if last.as_ref() != Some(&invoice) {
-                    let done = invoice.is_final;
-                    last = Some(invoice.clone());
-                    let message = v1::WatchInvoiceResponse { invoice: Some(invoice) };
-                    return Some((Ok(message), (api, caller, None, last, events, done)));
-                }
-                tokio::select! {
-                    _ = events.changed() => {}
-                    () = api.create.env.sleep(WATCH_POLL) => {}
-                    () = api.stop.cancelled() => {
-                        let ended = Status::unavailable("the server is shutting down");
-                        return Some((Err(ended), (api, caller, None, last, events, true)));
-                    }
-                }
+            tokio::select! {
+                _ = self.events.changed() => {}
+                () = self.api.create.env.sleep(WATCH_POLL) => {}
+                () = self.api.stop.cancelled() => return Some(self.ended(shutting_down())),
             }
-        })
+        }
     }
+
+    fn ended(mut self, error: Status) -> (Result<v1::WatchInvoiceResponse, Status>, Self) {
+        self.done = true;
+        (Err(error), self)
+    }
+
+    async fn read(&mut self) -> Result<v1::Invoice, Status> {
+        let view = match self.next.take() {
+            Some(view) => view,
+            None => {
+                let id = self.told.as_ref().and_then(|told| told.id.parse().ok());
+                self.api.find(&self.caller, id.unwrap_or_default()).await?
+            }
+        };
+        // Most looks find no new event: the log is read only when there is one.
+        let (id, events) = (view.invoice.id, view.invoice.event_count);
+        if self.sees_all && events != self.lines.0 {
+            let mut lines = timeline::told(self.api.db(), &[id]).await.map_err(store_status)?;
+            self.lines = (events, lines.remove(&id).unwrap_or_default());
+        }
+        Ok(convert::invoice(&view, self.api.create.env.now(), &self.lines.1, self.sees_all))
+    }
+}
+
+fn shutting_down() -> Status {
+    let text = "the server is shutting down";
+    status(Failure::new(Class::Unavailable, Reason::ServerUnavailable, text))
 }
 
 fn filter(message: &v1::ListInvoicesRequest) -> Result<InvoiceFilter, Failure> {

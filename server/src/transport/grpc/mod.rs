@@ -3,15 +3,19 @@
 
 pub mod admin;
 pub mod balances;
+pub mod checkout;
 pub mod events;
 pub mod invoices;
 pub mod networks;
 pub mod sandbox;
+pub mod sandbox_checkout;
+mod webhook_answers;
 pub mod webhooks;
 pub mod withdrawals;
 
 use tonic::{Request, Status};
 
+use super::auth::SeesAll;
 use super::status::status;
 use crate::domain::failure::Failure;
 use crate::usecase::Caller;
@@ -20,4 +24,9 @@ use crate::usecase::Caller;
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| status(Failure::internal("call reached a service without its caller")))
+}
+
+/// Whether the caller will see what only full answers have; what it will not see need not be read.
+fn sees_all<T>(request: &Request<T>) -> bool {
+    request.extensions().get::<SeesAll>().is_none_or(|sees| sees.0)
 }

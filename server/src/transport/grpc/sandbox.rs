@@ -8,17 +8,18 @@ use cryptopayment_proto::sandbox::v1::sandbox_service_server::SandboxService;
 use tonic::{Request, Response, Status};
 
 use super::caller;
-use crate::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
+use crate::chain::{BlockRef, ChainError, ForkFate, SandboxControl, ScenarioState};
 use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
-use crate::domain::invoice::{Moment, summarize};
 use crate::domain::price;
+use crate::domain::scenario::{Scenario, UnknownScenario};
 use crate::env::Env;
 use crate::store::invoices::{self, InvoiceView};
 use crate::store::{Db, deployment};
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
 use crate::usecase::cancel_invoice::not_found;
+use crate::usecase::play_scenario::{PlayScenario, chain_failure};
 
 /// Blocks mined by one call.
 const BLOCKS_MAX: u32 = 1_000;
@@ -36,6 +37,8 @@ pub struct SandboxApi {
     pub env: Env,
     /// The simulated chains.
     pub chains: BTreeMap<Network, Arc<dyn SandboxControl>>,
+    /// Lets invoices play scenarios.
+    pub play: PlayScenario,
 }
 
 #[tonic::async_trait]
@@ -58,6 +61,27 @@ impl SandboxService for SandboxApi {
             chain.mine(message.blocks).await.map_err(refused)?;
         }
         Ok(Response::new(v1::PayInvoiceResponse { txids }))
+    }
+
+    async fn play_scenario(
+        &self,
+        request: Request<v1::PlayScenarioRequest>,
+    ) -> Result<Response<v1::PlayScenarioResponse>, Status> {
+        let caller = caller(&request)?;
+        let message = request.get_ref();
+        let id = convert::id(&message.invoice_id, not_found).map_err(status)?;
+        let asked = scenario(message.scenario).map_err(status)?;
+        let noted = self.play.run(caller.merchant_id, id, asked).await.map_err(status)?;
+        let state = match noted.state {
+            ScenarioState::Playing => v1::ScenarioState::Playing,
+            ScenarioState::Done => v1::ScenarioState::Done,
+            ScenarioState::Abandoned => v1::ScenarioState::Abandoned,
+        };
+        Ok(Response::new(v1::PlayScenarioResponse {
+            scenario: message.scenario,
+            state: state.into(),
+            txids: noted.txids,
+        }))
     }
 
     async fn mine(
@@ -88,6 +112,20 @@ impl SandboxService for SandboxApi {
         Ok(Response::new(v1::ForkResponse { height: height(&tip), hash: tip.hash }))
     }
 
+    async fn evict(
+        &self,
+        request: Request<v1::EvictRequest>,
+    ) -> Result<Response<v1::EvictResponse>, Status> {
+        let message = request.get_ref();
+        let chain = self.chain_named(&message.network)?;
+        if message.txid.is_empty() {
+            let missing = Failure::field("txid", Reason::FieldRequired, "is required");
+            return Err(status(missing));
+        }
+        chain.evict(&message.txid).await.map_err(refused)?;
+        Ok(Response::new(v1::EvictResponse {}))
+    }
+
     async fn advance_clock(
         &self,
         request: Request<v1::AdvanceClockRequest>,
@@ -108,7 +146,7 @@ impl SandboxService for SandboxApi {
 }
 
 impl SandboxApi {
-    async fn pay(
+    pub(super) async fn pay(
         &self,
         chain: &Arc<dyn SandboxControl>,
         view: &InvoiceView,
@@ -154,16 +192,13 @@ impl SandboxApi {
     }
 
     fn missing(&self, view: &InvoiceView) -> Result<u128, Failure> {
-        let now = self.env.now();
-        let moment = Moment { now, watermark: now, head: view.head, finalized: None };
-        let terms = &view.invoice.terms;
-        let paid =
-            summarize(terms, view.invoice.standing.status, moment, &view.deposits).paid_units;
-        let missing = terms.amount_units.checked_sub(paid).filter(|units| *units > 0);
-        missing.ok_or_else(|| {
+        let paid = convert::summary(view, self.env.now()).paid_units;
+        let missing = view.invoice.terms.missing_units(paid);
+        if missing == 0 {
             let text = "the invoice is paid in full; give an amount to pay more";
-            Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text)
-        })
+            return Err(Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text));
+        }
+        Ok(missing)
     }
 
     fn chain_named(&self, name: &str) -> Result<&Arc<dyn SandboxControl>, Status> {
@@ -174,7 +209,7 @@ impl SandboxApi {
         self.chain(network)
     }
 
-    fn chain(&self, network: Network) -> Result<&Arc<dyn SandboxControl>, Status> {
+    pub(super) fn chain(&self, network: Network) -> Result<&Arc<dyn SandboxControl>, Status> {
         self.chains.get(&network).ok_or_else(|| {
             let hint = format!("{network} is no simulated chain here");
             status(Failure::field("network", Reason::UnknownNetwork, hint))
@@ -182,7 +217,27 @@ impl SandboxApi {
     }
 }
 
-fn fork_fate(fate: v1::Fate) -> ForkFate {
+fn scenario(asked: i32) -> Result<Scenario, Failure> {
+    Ok(match v1::Scenario::try_from(asked) {
+        Ok(v1::Scenario::Unspecified) => {
+            return Err(Failure::field("scenario", Reason::FieldRequired, "is required"));
+        }
+        Ok(v1::Scenario::Paid) => Scenario::Paid,
+        Ok(v1::Scenario::Underpaid) => Scenario::Underpaid,
+        Ok(v1::Scenario::Overpaid) => Scenario::Overpaid,
+        Ok(v1::Scenario::TwoParts) => Scenario::TwoParts,
+        Ok(v1::Scenario::Late) => Scenario::Late,
+        Ok(v1::Scenario::Reorg) => Scenario::Reorg,
+        Ok(v1::Scenario::DoubleSpend) => Scenario::DoubleSpend,
+        Ok(v1::Scenario::Expire) => Scenario::Expire,
+        Err(_) => {
+            let hint = UnknownScenario.to_string();
+            return Err(Failure::field("scenario", Reason::UnknownScenario, hint));
+        }
+    })
+}
+
+pub(super) fn fork_fate(fate: v1::Fate) -> ForkFate {
     match fate {
         v1::Fate::Unspecified | v1::Fate::Keep => ForkFate::Keep,
         v1::Fate::Unconfirm => ForkFate::Unconfirm,
@@ -190,21 +245,14 @@ fn fork_fate(fate: v1::Fate) -> ForkFate {
     }
 }
 
-fn height(block: &BlockRef) -> u32 {
+pub(super) fn height(block: &BlockRef) -> u32 {
     u32::try_from(block.height).unwrap_or(u32::MAX)
 }
 
-fn out_of_range(field: &str, most: u32) -> Failure {
+pub(super) fn out_of_range(field: &str, most: u32) -> Failure {
     Failure::field(field, Reason::InvalidField, format!("must be from 1 to {most}"))
 }
 
-fn refused(error: ChainError) -> Status {
-    status(match error {
-        ChainError::Transient(text) => {
-            Failure::new(Class::Unavailable, Reason::ServerUnavailable, text)
-        }
-        ChainError::Invalid(text) | ChainError::Unsupported(text) => {
-            Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text)
-        }
-    })
+pub(super) fn refused(error: ChainError) -> Status {
+    status(chain_failure(error))
 }

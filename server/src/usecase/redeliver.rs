@@ -1,0 +1,70 @@
+//! Sending a delivery again: an attempt out of turn, noted in its row and made by the deliverer. A
+//! crash in between loses nothing; what is scheduled stays as it is. Not here: the attempt itself.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::list_deliveries::not_found;
+use super::webhook_secrets::no_endpoint;
+use super::{Caller, request_id};
+use crate::domain::failure::{Class, Failure, Reason};
+use crate::env::Env;
+use crate::store::delivery_log::{self, Delivery, Redelivery};
+use crate::store::idempotency::{self, Claim, Claimed};
+use crate::store::{Db, UnitOfWork};
+
+/// How often one delivery can be sent again.
+pub const REDELIVERIES_MAX: u32 = 100;
+/// The RPC that idempotency keys of this use case belong to.
+const METHOD: &str = "cryptopayment.v1.WebhookService/RedeliverDelivery";
+
+/// Asks for a delivery to be sent again and returns it as it stands.
+pub async fn run(
+    db: &Db,
+    env: &Env,
+    caller: &Caller,
+    id: Uuid,
+    request_id: Option<&str>,
+) -> Result<Delivery, Failure> {
+    let request_id = request_id::read(request_id)?;
+    let unit = db.begin("redeliver_delivery").await?;
+    if apply(&unit, env, caller, id, request_id).await? {
+        unit.commit().await?;
+    }
+    delivery_log::get(db, caller.merchant_id, id).await?.ok_or_else(not_found)
+}
+
+/// Whether anything is to be committed.
+async fn apply(
+    unit: &UnitOfWork,
+    env: &Env,
+    caller: &Caller,
+    id: Uuid,
+    request_id: Option<String>,
+) -> Result<bool, Failure> {
+    let now = env.now();
+    if let Some(key) = request_id {
+        let claim = Claim {
+            principal_id: caller.merchant_id,
+            method: METHOD,
+            key,
+            request_hash: Sha256::digest(id.as_bytes()).into(),
+            resource_id: id,
+        };
+        match idempotency::claim(unit, &claim, now).await? {
+            Claimed::New => {}
+            Claimed::Existing(_) => return Ok(false),
+            Claimed::Conflict => return Err(request_id::conflict()),
+        }
+    }
+    let merchant_id = caller.merchant_id;
+    match delivery_log::request_redelivery(unit, merchant_id, id, now, REDELIVERIES_MAX).await? {
+        Redelivery::Requested => Ok(true),
+        Redelivery::NoDelivery => Err(not_found()),
+        Redelivery::NoEndpoint => Err(no_endpoint()),
+        Redelivery::Exhausted => {
+            let text = format!("the delivery was sent again {REDELIVERIES_MAX} times already");
+            Err(Failure::new(Class::FailedPrecondition, Reason::RedeliveriesExhausted, text))
+        }
+    }
+}

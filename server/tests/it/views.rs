@@ -1,0 +1,87 @@
+//! Which fields answers have: the documented ones, or all by query and by the key's setting; and the
+//! timeline, which is in full answers and in gRPC.
+
+use cryptopayment::domain::asset::Network;
+use cryptopayment_proto::admin::v1::{RestView, UpdateApiKeyRequest};
+use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus, InvoiceTimelineKind as Kind};
+
+use crate::conformance::world::World;
+use crate::support::rest::Rest;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keys_view_acts_at_once_on_every_body_and_the_query_wins() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let rest = Rest::of(&world.server);
+    let invoice = world.invoice().await;
+    let path = format!("/api/v1/invoices/{}", invoice.id);
+    let is_full = |body: &str| body.contains("\"timeline\":[{\"kind\":\"created\"");
+    assert!(!is_full(&rest.get(&path).await.body));
+    assert!(is_full(&rest.get(&format!("{path}?view=full")).await.body));
+
+    let api_key = world.server.credentials.0.clone();
+    let change = |name: Option<&str>, view: Option<RestView>| UpdateApiKeyRequest {
+        api_key: api_key.clone(),
+        name: name.map(str::to_owned),
+        rest_view: view.map(Into::into),
+    };
+    let key = world.server.update_key(change(None, Some(RestView::Full))).await.unwrap();
+    assert_eq!((key.rest_view(), key.name.as_str()), (RestView::Full, "sandbox"));
+    for full in [&path, "/api/v1/invoices", &format!("{path}?wait=1")] {
+        assert!(is_full(&rest.get(full).await.body), "{full}");
+    }
+    let created = rest.post("/api/v1/invoices", r#"{"network":"ltc","amount_usd":5}"#).await;
+    assert!(is_full(&created.body), "{}", created.body);
+    assert!(rest.get("/api/v1/balances").await.body.contains("\"held\""));
+    for basic in [format!("{path}?view=basic"), "/api/v1/invoices?view=basic".to_owned()] {
+        assert!(!rest.get(&basic).await.body.contains("exception"), "{basic}");
+    }
+
+    let key = world.server.update_key(change(Some("Shop"), None)).await.unwrap();
+    assert_eq!((key.rest_view(), key.name.as_str()), (RestView::Full, "Shop"), "the rest stays");
+    world.server.update_key(change(None, Some(RestView::Basic))).await.unwrap();
+    assert!(!is_full(&rest.get(&path).await.body));
+    let refused = world.server.update_key(change(None, Some(RestView::Unspecified))).await;
+    assert!(refused.unwrap_err().message().contains("rest_view"));
+    let refused = world.server.update_key(change(Some("a\nb"), None)).await;
+    assert!(refused.unwrap_err().message().contains("name"));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_timeline_tells_what_happened_in_its_order() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let (paid, empty) = (world.invoice().await, world.invoice().await);
+    let kinds = |invoice: &cryptopayment_sdk::v1::Invoice| -> Vec<Kind> {
+        invoice.timeline.iter().map(|entry| entry.kind()).collect()
+    };
+    assert_eq!(kinds(&paid), [Kind::Created]);
+    assert_eq!(paid.timeline[0].at, paid.created_at);
+    let first = world.pay(&paid, 1, 2).await;
+    world.wait(&paid, InvoiceStatus::Pending, InvoiceException::Underpaid).await;
+    let second = world.pay(&paid, 1, 2).await;
+    world.wait(&paid, InvoiceStatus::Confirming, InvoiceException::None).await;
+    world.mine_deep(&paid).await;
+    let done = world.wait(&paid, InvoiceStatus::Confirmed, InvoiceException::None).await;
+    let expected = [
+        (Kind::Created, None),
+        (Kind::PaymentSeen, Some(first.as_str())),
+        (Kind::PartiallyPaid, Some(first.as_str())),
+        (Kind::PaymentSeen, Some(second.as_str())),
+        (Kind::Detected, Some(second.as_str())),
+        (Kind::Confirmed, Some(second.as_str())),
+    ];
+    let told: Vec<_> =
+        done.timeline.iter().map(|entry| (entry.kind(), entry.txid.as_deref())).collect();
+    assert_eq!(told, expected);
+
+    world.expire().await;
+    let expired = world.wait(&empty, InvoiceStatus::Expired, InvoiceException::None).await;
+    assert_eq!(kinds(&expired), [Kind::Created, Kind::Expired]);
+    let listed = world.client.list_invoices(Default::default()).await.unwrap().invoices;
+    let of = |id: &str| listed.iter().find(|invoice| invoice.id == id).unwrap();
+    assert_eq!((of(&paid.id), of(&empty.id)), (&done, &expired), "lists tell the same");
+    let canceled = world.invoice().await;
+    let canceled = world.client.cancel_invoice(&canceled.id).await.unwrap();
+    assert_eq!(kinds(&canceled), [Kind::Created, Kind::Canceled]);
+    world.finish().await;
+}
