@@ -6,10 +6,14 @@
 
 #[path = "guides/blocks.rs"]
 mod blocks;
+#[path = "guides/contract.rs"]
+mod contract;
 #[path = "guides/output.rs"]
 mod output;
 #[path = "guides/session.rs"]
 mod session;
+#[path = "guides/settings.rs"]
+mod settings;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +21,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use cryptopayment::cli::Arguments;
 use support::parts;
+use support::rest::Rest;
+use support::server::{Engine, TestServer};
 
 /// Documents whose blocks are run, besides those in `docs/guides`.
 const DOCUMENTS: [&str; 3] = ["README.md", "docs/README.md", "docs/start.md"];
@@ -52,7 +58,8 @@ fn read(document: &str) -> String {
 
 #[test]
 fn every_code_block_is_run_used_or_compared() {
-    let planted = "```bash\nls\n```\n```json\n{}\n```\n```php file=a.php\n```\n```text output\n```\n";
+    let planted =
+        "```bash\nls\n```\n```json\n{}\n```\n```php file=a.php\n```\n```text output\n```\n";
     let seen = blocks::faults(&blocks::read(planted));
     assert_eq!(seen.len(), 3, "the law is blind: {seen:?}");
     let mut faults = Vec::new();
@@ -70,7 +77,7 @@ fn every_link_leads_somewhere() {
     documents.extend(top.map(|name| format!("{name}.md")));
     let mut dead = Vec::new();
     for document in documents {
-        let text = read(&document);
+        let text = blocks::without(&read(&document));
         let folder = Path::new(&document).parent().unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = target.split('#').next().unwrap_or_default();
@@ -127,6 +134,42 @@ async fn guides_do_what_they_say() {
     for document in documents().into_iter().filter(|name| name.starts_with("docs/guides/")) {
         session::play(&document, &read(&document)).await;
     }
+}
+
+/// The pages that are written and not typed. With UPDATE_DOCS set they are written anew.
+#[test]
+fn reference_and_settings_are_what_the_program_is() {
+    let mut pages = contract::pages();
+    pages.push((settings::PATH.to_owned(), settings::page()));
+    let mut stale = Vec::new();
+    for (path, text) in &pages {
+        let file = parts::repository().join(path);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+        } else if std::fs::read_to_string(&file).ok().as_ref() != Some(text) {
+            stale.push(path.clone());
+        }
+    }
+    // Pages of packages that are gone.
+    let known = |path: &String| pages.iter().any(|(page, _)| page == path);
+    let of_packages = |path: &String| path.contains("/cryptopayment.") && !known(path);
+    stale.extend(markdown_below("docs/reference").into_iter().filter(of_packages));
+    let cure = "UPDATE_DOCS=1 cargo test -p cryptopayment --test guides reference";
+    assert!(stale.is_empty(), "{stale:?} are not what the program is; {cure}");
+}
+
+/// The page that an error's `doc_url` leads to says what the catalogue says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_deployment_tells_the_same_of_its_errors() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let told = Rest::of(&server).get("/docs/errors").await.body;
+    let told: Vec<&str> = told.split_whitespace().collect();
+    let told = told.join(" ");
+    for (reason, about) in contract::reasons() {
+        assert!(told.contains(&format!(" {reason} {about}")), "{reason}: {about}");
+    }
+    server.finish().await;
 }
 
 /// Where a file of the tests' own stands.

@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/options/v1/options.proto\x12\x12gateway.options.v1\x1a google/protobuf/descriptor.proto\"\xd1\x01\n\nFieldShape\x12*\n\x04json\x18\x01 \x01(\x0e\x32\x1c.gateway.options.v1.JsonForm\x12&\n\x04view\x18\x02 \x01(\x0e\x32\x18.gateway.options.v1.View\x12\x1b\n\x13\x66raction_digits_min\x18\x03 \x01(\r\x12\x1b\n\x13\x66raction_digits_max\x18\x04 \x01(\r\x12\x12\n\nobject_key\x18\x05 \x01(\t\x12\x0e\n\x06header\x18\x06 \x01(\t\x12\x11\n\tauto_fill\x18\x07 \x01(\x08\" \n\tEnumShape\x12\x13\n\x0blower_short\x18\x01 \x01(\x08\";\n\x0cServiceShape\x12\x13\n\x0bsuccess_key\x18\x01 \x01(\t\x12\x16\n\x0eview_parameter\x18\x02 \x01(\t*m\n\x08JsonForm\x12\x19\n\x15JSON_FORM_UNSPECIFIED\x10\x00\x12\x14\n\x10JSON_FORM_NUMBER\x10\x01\x12\x12\n\x0eJSON_FORM_TEXT\x10\x02\x12\x1c\n\x18JSON_FORM_SECONDS_OFFSET\x10\x03*+\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\r\n\tVIEW_FULL\x10\x01:N\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xf1\x8c\x03 \x01(\x0b\x32\x1e.gateway.options.v1.FieldShape:Q\n\nenum_shape\x12\x1c.google.protobuf.EnumOptions\x18\xf2\x8c\x03 \x01(\x0b\x32\x1d.gateway.options.v1.EnumShape:T\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\xf3\x8c\x03 \x01(\x0b\x32 .gateway.options.v1.ServiceShapeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gateway/options/v1/options.proto\x12\x12gateway.options.v1\x1a google/protobuf/descriptor.proto\"\xd1\x01\n\nFieldShape\x12*\n\x04json\x18\x01 \x01(\x0e\x32\x1c.gateway.options.v1.JsonForm\x12&\n\x04view\x18\x02 \x01(\x0e\x32\x18.gateway.options.v1.View\x12\x1b\n\x13\x66raction_digits_min\x18\x03 \x01(\r\x12\x1b\n\x13\x66raction_digits_max\x18\x04 \x01(\r\x12\x12\n\nobject_key\x18\x05 \x01(\t\x12\x0e\n\x06header\x18\x06 \x01(\t\x12\x11\n\tauto_fill\x18\x07 \x01(\x08\" \n\tEnumShape\x12\x13\n\x0blower_short\x18\x01 \x01(\x08\";\n\x0cServiceShape\x12\x13\n\x0bsuccess_key\x18\x01 \x01(\t\x12\x16\n\x0eview_parameter\x18\x02 \x01(\t\"=\n\x04Wait\x12\x11\n\tparameter\x18\x01 \x01(\t\x12\x13\n\x0bseconds_max\x18\x02 \x01(\r\x12\r\n\x05watch\x18\x03 \x01(\t*m\n\x08JsonForm\x12\x19\n\x15JSON_FORM_UNSPECIFIED\x10\x00\x12\x14\n\x10JSON_FORM_NUMBER\x10\x01\x12\x12\n\x0eJSON_FORM_TEXT\x10\x02\x12\x1c\n\x18JSON_FORM_SECONDS_OFFSET\x10\x03*+\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\r\n\tVIEW_FULL\x10\x01:N\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xf1\x8c\x03 \x01(\x0b\x32\x1e.gateway.options.v1.FieldShape:Q\n\nenum_shape\x12\x1c.google.protobuf.EnumOptions\x18\xf2\x8c\x03 \x01(\x0b\x32\x1d.gateway.options.v1.EnumShape:T\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\xf3\x8c\x03 \x01(\x0b\x32 .gateway.options.v1.ServiceShape:H\n\x04wait\x12\x1e.google.protobuf.MethodOptions\x18\xf4\x8c\x03 \x01(\x0b\x32\x18.gateway.options.v1.Waitb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway.options.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JSONFORM']._serialized_start=397
-  _globals['_JSONFORM']._serialized_end=506
-  _globals['_VIEW']._serialized_start=508
-  _globals['_VIEW']._serialized_end=551
+  _globals['_JSONFORM']._serialized_start=460
+  _globals['_JSONFORM']._serialized_end=569
+  _globals['_VIEW']._serialized_start=571
+  _globals['_VIEW']._serialized_end=614
   _globals['_FIELDSHAPE']._serialized_start=91
   _globals['_FIELDSHAPE']._serialized_end=300
   _globals['_ENUMSHAPE']._serialized_start=302
   _globals['_ENUMSHAPE']._serialized_end=334
   _globals['_SERVICESHAPE']._serialized_start=336
   _globals['_SERVICESHAPE']._serialized_end=395
+  _globals['_WAIT']._serialized_start=397
+  _globals['_WAIT']._serialized_end=458
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,8 @@ async fn main() -> Result<(), Error> {
     let client = Client::from_env()?;
 
     // Keep the request id with your order: the same call again returns the same invoice.
-    let wanted = CreateInvoice::new("ltc", "50.00").order_id("ORD-RUST-1").request_id("rust-order-1");
+    let wanted =
+        CreateInvoice::new("ltc", "50.00").order_id("ORD-RUST-1").request_id("rust-order-1");
     let created = client.create_invoice(wanted).await?;
     let invoice = created.invoice.unwrap_or_default();
     println!("pay {} {} to {}", invoice.amount_crypto, invoice.coin, invoice.address);
@@ -25,7 +26,12 @@ async fn main() -> Result<(), Error> {
     while let Some(change) = changes.next().await {
         let invoice = change?;
         if invoice.is_final {
-            println!("{} with {} {}", invoice.status().as_str_name(), invoice.paid_amount, invoice.coin);
+            println!(
+                "{} with {} {}",
+                invoice.status().as_str_name(),
+                invoice.paid_amount,
+                invoice.coin
+            );
         }
     }
 

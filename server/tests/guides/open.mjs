@@ -27,7 +27,7 @@ try {
   await page.waitForFunction(shows, lines, { timeout: MILLISECONDS_MAX });
   console.log(lines.join("\n"));
 } catch (error) {
-  const text = await page.evaluate(() => document.body.innerText);
+  const text = await page.evaluate(() => document.body.innerText).catch(String);
   console.error(`${error.message}\nthe page shows:\n${text}\nand said:\n${said.join("\n")}`);
   process.exitCode = 1;
 }

@@ -60,7 +60,7 @@ fn named(token: &str) -> String {
     if let Some(name) = name_of(token) {
         return name.to_owned();
     }
-    for separator in ['/', '='] {
+    for separator in ['/', '=', ':'] {
         if let Some((before, after)) = token.split_once(separator) {
             return format!("{}{separator}{}", named(before), named(after));
         }
@@ -76,7 +76,8 @@ fn named(token: &str) -> String {
 fn name_of(token: &str) -> Option<&'static str> {
     let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let digits = token.strip_prefix("0x").unwrap_or(token);
-    let time = token.len() >= 20 && token.as_bytes()[10] == b'T' && token[..4].parse::<u16>().is_ok();
+    let time =
+        token.len() >= 20 && token.as_bytes()[10] == b'T' && token[..4].parse::<u16>().is_ok();
     let address = |start: &str| token.starts_with(start) && token.len() > 30;
     let tron = token.len() == 34 && token.starts_with('T');
     match token {
@@ -99,6 +100,9 @@ fn outputs_are_compared_by_their_form() {
     let printed = "{\"id\":\"01a21368-9ae0-7289-b7a5-aff4f692999d\",\"n\":50.00,\"m\":1}";
     assert_eq!(difference(shown, printed, true), None);
     assert!(difference(shown, &printed.replace("50.00", "50.0"), true).is_some());
-    assert_eq!(difference("at http://127.0.0.1:8080 (a)", "at http://127.0.0.1:5 (a)", false), None);
+    assert_eq!(
+        difference("at http://127.0.0.1:8080 (a)", "at http://127.0.0.1:5 (a)", false),
+        None
+    );
     assert!(difference("paid", "paid twice", false).is_some());
 }

@@ -123,7 +123,10 @@ impl Session {
         for (at, block) in blocks.iter().enumerate().filter(|(_, block)| block.kind == Kind::Run) {
             let shown = shown_after(blocks, at).map_or("", |(text, _)| text);
             std::fs::write(expected.join(block.line.to_string()), shown).unwrap();
-            script.push_str(&format!("export BLOCK={}\nprintf '\\n{MARK}%s\\n' $BLOCK\n", block.line));
+            script.push_str(&format!(
+                "export BLOCK={}\nprintf '\\n{MARK}%s\\n' $BLOCK\n",
+                block.line
+            ));
             script.push_str(&replaced(&block.text, &self.mine));
         }
         std::fs::write(self.folder.path().join(".script"), &script).unwrap();

@@ -48,7 +48,10 @@ async fn the_named_origins_may_call_and_no_others() {
 
     let called = rest.request(Method::GET, "/api/v1/balances").header("origin", SHOP);
     let called = answer(called).await;
-    assert_eq!((called.status, &called.headers["access-control-allow-origin"]), (200, &SHOP.parse().unwrap()));
+    assert_eq!(
+        (called.status, &called.headers["access-control-allow-origin"]),
+        (200, &SHOP.parse().unwrap())
+    );
     let exposed = listed(&called, "access-control-expose-headers");
     for name in ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "etag"] {
         assert!(exposed.contains(&name.to_owned()), "{name} can not be read: {exposed:?}");
