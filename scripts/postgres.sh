@@ -1,5 +1,6 @@
 # Sourced. A PostgreSQL of the tests' own: a fresh data directory, a free port on loopback, a random
-# password, stopped by its process id. It is fast because it forgets everything on a power cut.
+# password, stopped by its process id. For tests it is fast because it forgets everything on a power
+# cut; for benchmarks it is durable, because that is what is measured.
 # Needs: POSTGRES_BIN, PYTHON.
 
 readonly POSTGRES_START_SECONDS=60
@@ -19,8 +20,11 @@ free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# Starts it and exports TEST_POSTGRES_URL; the role there is a superuser of that server alone.
+# start_postgres [durable]: starts it and exports TEST_POSTGRES_URL; the role there is a superuser of
+# that server alone.
 start_postgres() {
+    local durability="-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+    [[ ${1:-} != durable ]] || durability="-c fsync=on -c synchronous_commit=on -c full_page_writes=on"
     POSTGRES_USER=$(id -u postgres > /dev/null 2>&1 && echo postgres || echo nobody)
     POSTGRES_DIR=$(mktemp -d "${TMPDIR:-/tmp}/cryptopayment-postgres.XXXXXX")
     local password port try
@@ -33,8 +37,8 @@ start_postgres() {
         port=$(free_port)
         if as_postgres "$POSTGRES_BIN/pg_ctl" start --pgdata="$POSTGRES_DIR/data" --wait --silent \
             --timeout="$POSTGRES_START_SECONDS" --log="$POSTGRES_DIR/log" \
-            --options="-h 127.0.0.1 -p $port -c unix_socket_directories= -c max_connections=400 -c fsync=off \
-                -c synchronous_commit=off -c full_page_writes=off -c shared_buffers=128MB"; then
+            --options="-h 127.0.0.1 -p $port -c unix_socket_directories= -c max_connections=400 \
+                -c shared_buffers=128MB $durability"; then
             export TEST_POSTGRES_URL=postgres://postgres:$password@127.0.0.1:$port/postgres
             return 0
         fi

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Method};
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
-use tokio::sync::Semaphore;
 
 use crate::json::escape;
 use crate::json::writer::Plan;
@@ -33,8 +32,6 @@ pub(crate) struct Compiled {
     pub routes: Vec<Route>,
     /// Requests are read by these.
     pub shapes: Arc<Shapes>,
-    /// Places for answers that wait.
-    pub waiting: Semaphore,
     pool: DescriptorPool,
 }
 
@@ -78,6 +75,7 @@ impl Gateway {
         let options = Options::of(&pool);
         let mut compiler = Compiler {
             options: &options,
+            waiting_max: settings.waiting_max,
             basic: ShapeCompiler::new(&options, View::Basic),
             full: ShapeCompiler::new(&options, View::Full),
             router: Router::default(),
@@ -92,8 +90,7 @@ impl Gateway {
         let (basic, shapes) = (Arc::new(compiler.basic.finish()), Arc::new(compiler.full.finish()));
         let routes = compiler.routes.into_iter().map(|route| route.finish(&basic, &shapes));
         let (routes, router) = (routes.collect(), compiler.router);
-        let waiting = Semaphore::new(settings.waiting_max.min(Semaphore::MAX_PERMITS));
-        let inner = Arc::new(Compiled { settings, router, routes, shapes, waiting, pool });
+        let inner = Arc::new(Compiled { settings, router, routes, shapes, pool });
         Ok(Self { inner })
     }
 
@@ -113,6 +110,7 @@ impl Gateway {
 }
 
 struct Compiler<'o> {
+    waiting_max: usize,
     options: &'o Options,
     basic: ShapeCompiler<'o>,
     full: ShapeCompiler<'o>,
@@ -179,7 +177,7 @@ impl Compiler<'_> {
             path: binding.path.clone(),
             what,
         })?;
-        let wait = WaitRule::of(self.options, service, method, binding)?;
+        let wait = WaitRule::of(self.options, service, method, binding, self.waiting_max)?;
         let mut request = self.request(service, method, binding, &template)?;
         request.wait_parameter = wait.as_ref().map(|rule| rule.parameter.clone());
         let output = method.output();

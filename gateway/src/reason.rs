@@ -26,7 +26,7 @@ pub const STREAM_OVER_REST: &str = "STREAM_OVER_REST";
 /// 502 or 503: the upstream could not be reached or did not answer in gRPC.
 pub const UPSTREAM_ERROR: &str = "UPSTREAM_ERROR";
 
-/// 429: more answers wait for a change than `Settings::waiting_max`.
+/// 429: more answers of the method wait for a change than `Settings::waiting_max`.
 pub const TOO_MANY_WAITING: &str = "TOO_MANY_WAITING";
 
 /// Every code above, for servers that check them against their own enum.

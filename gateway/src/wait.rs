@@ -3,6 +3,7 @@
 //! of its bytes. Not here: the twin's frames (`stream`), how answers are written (`json`).
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -11,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response};
 use prost_reflect::{MessageDescriptor, MethodDescriptor};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use tower::Service;
 
 use crate::call::{Answer, BoxError, Call, Reply};
@@ -32,6 +34,8 @@ pub(crate) struct WaitRule {
     pub seconds_max: u32,
     /// `/package.Service/Method` of the watching twin.
     pub watch_path: PathAndQuery,
+    /// Places for answers of this method that wait: whoever takes all of them takes nobody else's.
+    places: Arc<Semaphore>,
 }
 
 impl WaitRule {
@@ -41,6 +45,7 @@ impl WaitRule {
         service: &ServiceOptions,
         method: &MethodDescriptor,
         binding: &Binding,
+        waiting_max: usize,
     ) -> Result<Option<Self>, BuildError> {
         let Some(wait) = options.wait(method) else { return Ok(None) };
         let bad = |what: &str| BuildError::option(method.full_name(), what);
@@ -72,6 +77,7 @@ impl WaitRule {
             seconds_max: wait.seconds_max,
             watch_path: PathAndQuery::try_from(path)
                 .map_err(|_| bad("the name of `wait.watch` is no path"))?,
+            places: Arc::new(Semaphore::new(waiting_max.min(Semaphore::MAX_PERMITS))),
         }))
     }
 }
@@ -168,7 +174,12 @@ impl Compiled {
         S::Future: Send,
         S::Error: Into<BoxError>,
     {
-        let place = self.waiting.try_acquire().map_err(|_| Failure::too_many_waiting())?;
+        let place = waiting
+            .rule
+            .places
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Failure::too_many_waiting())?;
         let waited = AssertUnwindSafe(self.waited(&mut waiting, inner)).catch_unwind().await;
         drop(place);
         waited.unwrap_or_else(|_| {

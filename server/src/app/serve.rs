@@ -26,7 +26,7 @@ use crate::transport::grpc::webhooks::WebhookApi;
 use crate::transport::listener::{self, ListenerLimits};
 use crate::transport::server::{self, PublicServices};
 use crate::usecase::address_leases::AddressLeases;
-use crate::usecase::create_invoice::CreateInvoice;
+use crate::usecase::create_invoice::{CreateInvoice, Groups};
 use crate::usecase::play_scenario::PlayScenario;
 
 /// Starts serving; the reporter says NOT_SERVING until it is told otherwise.
@@ -40,7 +40,8 @@ pub async fn spawn(
     let rules = AccessRules::read(DESCRIPTOR_SET)?;
     let auth = Authenticator::new(core.db.clone(), core.env.clone(), rules, config.is_sandbox());
     let rates = rates::spawn(config, &core.env, tasks, stop)?;
-    let services = services(core, config, &auth, rates, stop);
+    let create = Arc::new(create_invoice(core, config, rates, tasks));
+    let services = services(core, config, &auth, create, stop);
     let origins = &config.http.cors_origins;
     let public = server::public(services, auth.clone(), &core.gateway, origins).await?;
     let limits = limits(config);
@@ -57,13 +58,13 @@ fn services(
     core: &Core,
     config: &Config,
     auth: &Authenticator,
-    rates: Arc<dyn RateSource>,
+    create: Arc<CreateInvoice>,
     stop: &CancellationToken,
 ) -> PublicServices {
     let (db, env) = (core.db.clone(), core.env.clone());
     PublicServices {
         invoices: InvoiceApi {
-            create: Arc::new(create_invoice(core, config, rates)),
+            create,
             apply: core.apply.clone(),
             signals: core.signals.clone(),
             stop: stop.clone(),
@@ -102,7 +103,12 @@ fn services(
     }
 }
 
-fn create_invoice(core: &Core, config: &Config, rates: Arc<dyn RateSource>) -> CreateInvoice {
+fn create_invoice(
+    core: &Core,
+    config: &Config,
+    rates: Arc<dyn RateSource>,
+    tasks: &TaskTracker,
+) -> CreateInvoice {
     let (db, env) = (core.db.clone(), core.env.clone());
     let block = config.pool.addresses_leased;
     let environment = config.environment.as_str();
@@ -117,6 +123,7 @@ fn create_invoice(core: &Core, config: &Config, rates: Arc<dyn RateSource>) -> C
             block,
             core.instance,
         )),
+        groups: Groups::new(db.is_sqlite(), tasks.clone()),
         rates,
         networks: core.terms.clone(),
         lifetime: Duration::from_secs(config.invoice.expires_minutes * 60),

@@ -32,7 +32,11 @@ mod tests {
         }
 
         #[test]
-        fn something_is_always_needed(amount in any::<u128>(), network in any::<u128>(), points in any::<u32>()) {
+        fn something_is_always_needed(
+            amount in any::<u128>(),
+            network in any::<u128>(),
+            points in any::<u32>(),
+        ) {
             prop_assume!(amount > 0);
             prop_assert!(shortfall_units(amount, network, points) < amount);
         }

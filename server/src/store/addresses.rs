@@ -1,13 +1,15 @@
 //! The pool of deposit addresses: filled in batches by the worker, watched by the scanner, leased in
 //! blocks by the API processes, used once. Not here: derivation and signatures (`signer`, `domain`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait as _, FromQueryResult};
 use uuid::Uuid;
 
+use super::row_set::{self, Column, Kind};
 use super::{
     Db, Result, StoreError, UnitOfWork, all, execute, known, lease_now, one, placeholders, places,
+    signed, unsigned,
 };
 use crate::domain::address::{ChainKind, DerivedAddress, Role, SignedAddress};
 use crate::domain::asset::Network;
@@ -17,6 +19,8 @@ const ROWS_PER_STATEMENT_MAX: usize = 200;
 /// Keys resolved by one statement.
 const KEYS_PER_STATEMENT_MAX: usize = 500;
 const ADDRESS_COLUMNS: usize = 12;
+const USED_COLUMNS: [Column; 3] =
+    [("address_id", Kind::Id), ("used_by", Kind::Id), ("holder", Kind::Id)];
 
 /// An address that this process may hand out.
 #[derive(Debug, Clone)]
@@ -41,7 +45,7 @@ pub struct AddressOwner {
 /// How full a network's pool is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolLevel {
-    /// Addresses that no process has.
+    /// Addresses that no process has, as far as they were counted.
     pub free: u64,
     /// One past the highest derivation index stored.
     pub next_index: u32,
@@ -79,25 +83,35 @@ struct BatchRow {
 }
 
 #[derive(FromQueryResult)]
+struct IdRow {
+    id: Uuid,
+}
+
+#[derive(FromQueryResult)]
 struct KeyRow {
     address_key: Vec<u8>,
 }
 
-/// How full the pool is.
-pub async fn level(db: &Db, network: Network, wallet_id: &str) -> Result<PoolLevel> {
+/// How full the pool is; `free` is counted to `free_max`. However many addresses there are, this
+/// reads no more index entries than that.
+pub async fn level(db: &Db, network: Network, wallet_id: &str, free_max: u64) -> Result<PoolLevel> {
+    // A network's addresses have one account, so the last entry of the index has the highest index.
     let row: Option<LevelRow> = one(
         db.reader(),
-        "SELECT COUNT(CASE WHEN state = 'free' THEN 1 END) AS free,
-                COALESCE(MAX(path_index) + 1, 0) AS next_index
-         FROM address WHERE network = $1 AND wallet_id = $2 AND role = 0",
-        vec![network.as_str().into(), wallet_id.into()],
+        "SELECT
+            (SELECT COUNT(*) FROM (SELECT 1 AS one FROM address
+                WHERE network = $1 AND state = 'free' LIMIT $3) AS counted) AS free,
+            COALESCE((SELECT path_index + 1 FROM address
+                WHERE network = $1 AND wallet_id = $2 AND role = 0
+                ORDER BY account DESC, path_index DESC LIMIT 1), 0) AS next_index",
+        vec![network.as_str().into(), wallet_id.into(), signed(free_max, "pool level")?.into()],
     )
     .await?;
     let row = row.ok_or_else(|| StoreError::Corrupt("no pool level".to_owned()))?;
-    let number = |value: i64| StoreError::Corrupt(format!("pool number {value}"));
     Ok(PoolLevel {
-        free: u64::try_from(row.free).map_err(|_| number(row.free))?,
-        next_index: u32::try_from(row.next_index).map_err(|_| number(row.next_index))?,
+        free: unsigned(row.free, "pool level")?,
+        next_index: u32::try_from(row.next_index)
+            .map_err(|_| StoreError::Corrupt(format!("pool number {}", row.next_index)))?,
     })
 }
 
@@ -183,7 +197,7 @@ pub async fn lease(
          WHERE id IN (
             SELECT a.id FROM address a
             WHERE a.network = $1 AND a.role = 0
-              AND (a.state = 'free' OR (a.state = 'leased' AND a.leased_until < {now}))
+              AND a.state IN ('free', 'leased') AND (a.state = 'free' OR a.leased_until < {now})
               AND a.fill_batch <= (SELECT watch_batch FROM chain_cursor c WHERE c.network = $1)
               AND NOT EXISTS (SELECT 1 FROM deposit d WHERE d.address_id = a.id)
             ORDER BY a.path_index LIMIT $4{skip})
@@ -204,22 +218,35 @@ pub async fn lease(
     Ok(leased)
 }
 
-/// Marks a leased address as handed out. False when it is not this holder's any more.
+/// Marks leased addresses as handed out, each (id, merchant) for its merchant. Returns those that
+/// still were this holder's. Nobody else writes them while their lease lasts, and they are written in
+/// the order of their ids.
 pub async fn mark_used(
     unit: &UnitOfWork,
-    id: Uuid,
     holder: Uuid,
-    merchant_id: Uuid,
-) -> Result<bool> {
-    let changed = execute(
-        unit.db(),
-        "UPDATE address SET state = 'used', leased_to = NULL, leased_until = NULL,
-            merchant_id = $3
-         WHERE id = $1 AND state = 'leased' AND leased_to = $2",
-        vec![id.into(), holder.into(), merchant_id.into()],
-    )
-    .await?;
-    Ok(changed == 1)
+    used: &[(Uuid, Uuid)],
+) -> Result<HashSet<Uuid>> {
+    let mut ordered = used.to_vec();
+    ordered.sort_unstable();
+    let rows = ordered
+        .into_iter()
+        .map(|(id, merchant_id)| vec![id.into(), merchant_id.into(), holder.into()])
+        .collect();
+    let backend = unit.db().get_database_backend();
+    let mut marked = HashSet::with_capacity(used.len());
+    for source in row_set::sources(backend, &USED_COLUMNS, &[], rows) {
+        let sql = format!(
+            "WITH v (address_id, used_by, holder) AS ({})
+             UPDATE address SET state = 'used', leased_to = NULL, leased_until = NULL,
+                merchant_id = v.used_by
+             FROM v WHERE id = v.address_id AND state = 'leased' AND leased_to = v.holder
+             RETURNING id",
+            source.sql
+        );
+        let rows: Vec<IdRow> = all(unit.db(), &sql, source.values).await?;
+        marked.extend(rows.into_iter().map(|row| row.id));
+    }
+    Ok(marked)
 }
 
 /// The keys of a network's addresses in batches above `after`, and the newest batch's number.

@@ -2,9 +2,12 @@
 //! attempt. A claim ends by the database's clock, so a process that died while sending delays its
 //! deliveries, never loses them. Not here: reading what was sent (`delivery_log`).
 
-use sea_orm::FromQueryResult;
+use std::collections::HashSet;
+
+use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
+use super::row_set::{self, Column, Kind};
 use super::{Db, Result, StoreError, UnitOfWork, all, execute, lease_now};
 use crate::domain::event::EventBody;
 use crate::domain::time::Micros;
@@ -86,6 +89,33 @@ pub enum NextStep {
     /// The attempt was out of turn and did not arrive: nothing but its count changes.
     Unchanged,
 }
+
+/// What stands for no number in a row set.
+const NONE: i64 = 0;
+const FINISHED_COLUMNS: [Column; 7] = [
+    ("finished_id", Kind::Id),
+    ("holder", Kind::Id),
+    ("scheduled", Kind::Number),
+    ("out_of_turn", Kind::Number),
+    ("is_redelivery", Kind::Flag),
+    ("new_state", Kind::OptionalText),
+    ("retry_at", Kind::OptionalNumber),
+];
+const ATTEMPT_COLUMNS: [Column; 13] = [
+    ("delivery_id", Kind::Id),
+    ("n", Kind::Number),
+    ("started_at", Kind::Number),
+    ("duration_ms", Kind::Number),
+    ("url", Kind::Text),
+    ("status_code", Kind::OptionalNumber),
+    ("error", Kind::OptionalText),
+    ("response", Kind::Text),
+    ("redelivery", Kind::Flag),
+    ("request_headers", Kind::Text),
+    ("request_body", Kind::Text),
+    ("response_headers", Kind::Text),
+    ("response_cut", Kind::Flag),
+];
 
 #[derive(FromQueryResult)]
 struct ClaimedRow {
@@ -207,70 +237,86 @@ impl LoadedRow {
     }
 }
 
-/// Writes attempts and their consequences down, in one unit of work. An attempt whose claim went to
-/// another process meanwhile is written down by that process instead.
+/// Writes attempts, each of another delivery, and their consequences down, in one unit of work. An
+/// attempt whose claim went to another process meanwhile is written down by that process instead.
 pub async fn finish(db: &Db, attempts: &[FinishedAttempt]) -> Result<()> {
+    let mut ordered: Vec<&FinishedAttempt> = attempts.iter().collect();
+    ordered.sort_by_key(|attempt| attempt.delivery.id);
     let unit = db.begin("finish_deliveries").await?;
-    for attempt in attempts {
-        let (state, due_at) = match attempt.next {
-            NextStep::Delivered => (Some("delivered"), None),
-            NextStep::RetryAt(at) => (Some("pending"), Some(at.0)),
-            NextStep::Failed => (Some("failed"), None),
-            NextStep::Unchanged => (None, None),
-        };
-        let delivery = &attempt.delivery;
+    let rows = ordered.iter().map(|attempt| finished_row(attempt)).collect();
+    let mut finished = HashSet::with_capacity(attempts.len());
+    for source in row_set::sources(db.backend(), &FINISHED_COLUMNS, &[], rows) {
         // A redelivery asked for while a scheduled attempt was under way is still to be made.
-        let counted = if delivery.is_redelivery {
-            "redeliveries = redeliveries + 1, redeliver_at = NULL"
-        } else {
-            "attempt = attempt + 1"
-        };
         let sql = format!(
-            "UPDATE delivery SET {counted}, state = COALESCE($5, state),
-                due_at = COALESCE($6, due_at), claimed_by = NULL, claimed_until = NULL
-             WHERE id = $1 AND claimed_by = $2 AND attempt = $3 AND redeliveries = $4"
+            "WITH v (finished_id, holder, scheduled, out_of_turn, is_redelivery, new_state, retry_at)
+                AS ({})
+             UPDATE delivery SET
+                attempt = attempt + CASE WHEN v.is_redelivery THEN 0 ELSE 1 END,
+                redeliveries = redeliveries + CASE WHEN v.is_redelivery THEN 1 ELSE 0 END,
+                redeliver_at = CASE WHEN v.is_redelivery THEN NULL ELSE redeliver_at END,
+                state = COALESCE(v.new_state, state), due_at = COALESCE(v.retry_at, due_at),
+                claimed_by = NULL, claimed_until = NULL
+             FROM v WHERE id = v.finished_id AND claimed_by = v.holder AND attempt = v.scheduled
+                AND redeliveries = v.out_of_turn
+             RETURNING id",
+            source.sql
         );
-        let values = vec![
-            delivery.id.into(),
-            attempt.holder.into(),
-            i64::from(delivery.scheduled).into(),
-            i64::from(delivery.redeliveries).into(),
-            state.into(),
-            due_at.into(),
-        ];
-        if execute(unit.db(), &sql, values).await? == 1 {
-            insert_attempt(&unit, attempt).await?;
-        }
+        let rows: Vec<ClaimedRow> = all(unit.db(), &sql, source.values).await?;
+        finished.extend(rows.into_iter().map(|row| row.id));
+    }
+    let made = ordered.into_iter().filter(|attempt| finished.contains(&attempt.delivery.id));
+    let rows = made.map(attempt_row).collect::<Result<Vec<_>>>()?;
+    for source in row_set::sources(db.backend(), &ATTEMPT_COLUMNS, &[], rows) {
+        let sql = format!(
+            "INSERT INTO delivery_attempt (delivery_id, n, started_at, duration_ms, url,
+                status_code, error, response, redelivery, request_headers, request_body,
+                response_headers, response_cut) {}",
+            source.sql
+        );
+        execute(unit.db(), &sql, source.values).await?;
     }
     unit.commit().await?;
     Ok(())
 }
 
-async fn insert_attempt(unit: &UnitOfWork, attempt: &FinishedAttempt) -> Result<()> {
+/// The values of [`FINISHED_COLUMNS`].
+fn finished_row(attempt: &FinishedAttempt) -> Vec<Value> {
+    let (state, retry_at) = match attempt.next {
+        NextStep::Delivered => ("delivered", NONE),
+        NextStep::RetryAt(at) => ("pending", at.0),
+        NextStep::Failed => ("failed", NONE),
+        NextStep::Unchanged => ("", NONE),
+    };
     let delivery = &attempt.delivery;
-    execute(
-        unit.db(),
-        "INSERT INTO delivery_attempt (delivery_id, n, started_at, duration_ms, url, status_code,
-            error, response, redelivery, request_headers, request_body, response_headers,
-            response_cut) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        vec![
-            delivery.id.into(),
-            i64::from(delivery.number()).into(),
-            attempt.started_at.0.into(),
-            i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX).into(),
-            delivery.url.clone().into(),
-            attempt.status_code.map(i64::from).into(),
-            attempt.error.clone().into(),
-            attempt.response.replace('\0', "\u{FFFD}").into(),
-            delivery.is_redelivery.into(),
-            headers(&attempt.request_headers)?.into(),
-            attempt.request_body.clone().into(),
-            headers(&attempt.response_headers)?.into(),
-            attempt.is_response_cut.into(),
-        ],
-    )
-    .await?;
-    Ok(())
+    vec![
+        delivery.id.into(),
+        attempt.holder.into(),
+        i64::from(delivery.scheduled).into(),
+        i64::from(delivery.redeliveries).into(),
+        delivery.is_redelivery.into(),
+        state.into(),
+        retry_at.into(),
+    ]
+}
+
+/// The values of [`ATTEMPT_COLUMNS`].
+fn attempt_row(attempt: &FinishedAttempt) -> Result<Vec<Value>> {
+    let delivery = &attempt.delivery;
+    Ok(vec![
+        delivery.id.into(),
+        i64::from(delivery.number()).into(),
+        attempt.started_at.0.into(),
+        i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX).into(),
+        delivery.url.clone().into(),
+        attempt.status_code.map_or(NONE, i64::from).into(),
+        attempt.error.clone().unwrap_or_default().into(),
+        attempt.response.replace('\0', "\u{FFFD}").into(),
+        delivery.is_redelivery.into(),
+        headers(&attempt.request_headers)?.into(),
+        attempt.request_body.clone().into(),
+        headers(&attempt.response_headers)?.into(),
+        attempt.is_response_cut.into(),
+    ])
 }
 
 /// Headers as they are stored: `[[name, value], ...]`.

@@ -1,10 +1,13 @@
 //! Idempotency keys: written in the transaction of the effect they stand for, so that a key and its
-//! effect exist together or not at all. Only successes are kept.
+//! effect exist together or not at all. Only successes are kept. Claimed for a whole group at once.
 
-use sea_orm::FromQueryResult;
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{ConnectionTrait as _, FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::{Db, Result, StoreError, UnitOfWork, execute, one};
+use super::row_set::{self, Column, Kind};
+use super::{Db, Result, StoreError, UnitOfWork, all, execute, one};
 use crate::domain::time::Micros;
 
 /// Microseconds of a day, for pruning by day.
@@ -27,19 +30,27 @@ pub struct Claim {
     pub resource_id: Uuid,
 }
 
-/// What became of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
-    /// It is new: the effect goes with it.
-    New,
-    /// The same request had this effect before.
-    Existing(Uuid),
-    /// The key stands for another request.
-    Conflict,
+/// What a key stands for once it was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Whether this claim was the first: the effect goes with it.
+    pub is_new: bool,
+    /// The hash of the request that the key stands for.
+    pub request_hash: Vec<u8>,
+    /// What that request created.
+    pub resource_id: Uuid,
 }
 
 #[derive(FromQueryResult)]
-struct Row {
+struct ClaimedRow {
+    principal_id: Uuid,
+    key: String,
+}
+
+#[derive(FromQueryResult)]
+struct KeptRow {
+    principal_id: Uuid,
+    key: String,
     request_hash: Vec<u8>,
     resource_id: Uuid,
 }
@@ -49,37 +60,107 @@ struct DayRow {
     day: Option<i64>,
 }
 
-/// Claims a key. A twin in another transaction waits here for the first and then sees its effect.
-pub async fn claim(unit: &UnitOfWork, claim: &Claim, now: Micros) -> Result<Claimed> {
-    let inserted = execute(
-        unit.db(),
-        "INSERT INTO idempotency (principal_id, method, key, request_hash, resource_id, code, day)
-         VALUES ($1, $2, $3, $4, $5, 0, $6) ON CONFLICT (principal_id, method, key) DO NOTHING",
-        vec![
-            claim.principal_id.into(),
-            claim.method.into(),
-            claim.key.clone().into(),
-            claim.request_hash.to_vec().into(),
-            claim.resource_id.into(),
-            now.0.div_euclid(MICROS_PER_DAY).into(),
-        ],
-    )
-    .await?;
-    if inserted == 1 {
-        return Ok(Claimed::New);
+const CLAIM_COLUMNS: [Column; 6] = [
+    ("principal_id", Kind::Id),
+    ("method", Kind::Text),
+    ("key", Kind::Text),
+    ("request_hash", Kind::Bytes),
+    ("resource_id", Kind::Id),
+    ("day", Kind::Number),
+];
+const KEY_COLUMNS: [Column; 3] =
+    [("principal_id", Kind::Id), ("method", Kind::Text), ("key", Kind::Text)];
+
+/// Claims keys, each of which stands once in `claims`, and answers in their order. A twin in another
+/// transaction waits here for the first and then sees its effect; keys are locked in their own order,
+/// so that two groups never wait for each other.
+pub async fn claim(unit: &UnitOfWork, claims: &[Claim], now: Micros) -> Result<Vec<Claimed>> {
+    let mut ordered: Vec<&Claim> = claims.iter().collect();
+    ordered.sort_by_key(|claim| (claim.principal_id, claim.method, claim.key.as_str()));
+    let day = now.0.div_euclid(MICROS_PER_DAY);
+    let rows = ordered.iter().map(|claim| {
+        let mut row = claim.key_row();
+        row.extend([claim.request_hash.to_vec().into(), claim.resource_id.into(), day.into()]);
+        row
+    });
+    let backend = unit.db().get_database_backend();
+    let mut new = HashSet::with_capacity(claims.len());
+    for source in row_set::sources(backend, &CLAIM_COLUMNS, &["0"], rows.collect()) {
+        let sql = format!(
+            "INSERT INTO idempotency (principal_id, method, key, request_hash, resource_id, day, code)
+             {} ON CONFLICT (principal_id, method, key) DO NOTHING RETURNING principal_id, key",
+            source.sql
+        );
+        let claimed: Vec<ClaimedRow> = all(unit.db(), &sql, source.values).await?;
+        new.extend(claimed.into_iter().map(|row| (row.principal_id, row.key)));
     }
-    let row: Option<Row> = one(
-        unit.db(),
-        "SELECT request_hash, resource_id FROM idempotency
+    let is_new = |claim: &Claim| new.contains(&(claim.principal_id, claim.key.clone()));
+    let taken: Vec<&Claim> = ordered.into_iter().filter(|claim| !is_new(claim)).collect();
+    let mut kept = kept(unit, &taken).await?;
+    let answer = |claim: &Claim| {
+        let earlier = kept.remove(&(claim.principal_id, claim.key.clone()));
+        if let Some(row) = earlier {
+            let KeptRow { request_hash, resource_id, .. } = row;
+            return Ok(Claimed { is_new: false, request_hash, resource_id });
+        }
+        if !is_new(claim) {
+            return Err(StoreError::Conflict("idempotency key vanished".to_owned()));
+        }
+        let (request_hash, resource_id) = (claim.request_hash.to_vec(), claim.resource_id);
+        Ok(Claimed { is_new: true, request_hash, resource_id })
+    };
+    claims.iter().map(answer).collect()
+}
+
+/// Claims one key.
+pub async fn claim_one(unit: &UnitOfWork, one: &Claim, now: Micros) -> Result<Claimed> {
+    let claimed = claim(unit, std::slice::from_ref(one), now).await?.pop();
+    claimed.ok_or_else(|| StoreError::Corrupt("a claim without an answer".to_owned()))
+}
+
+/// What a key stands for already, outside a unit of work.
+pub async fn find(
+    db: &Db,
+    principal_id: Uuid,
+    method: &'static str,
+    key: &str,
+) -> Result<Option<Claimed>> {
+    let row: Option<KeptRow> = one(
+        db.reader(),
+        "SELECT principal_id, key, request_hash, resource_id FROM idempotency
          WHERE principal_id = $1 AND method = $2 AND key = $3",
-        vec![claim.principal_id.into(), claim.method.into(), claim.key.clone().into()],
+        vec![principal_id.into(), method.into(), key.into()],
     )
     .await?;
-    let row = row.ok_or_else(|| StoreError::Conflict("idempotency key vanished".to_owned()))?;
-    if row.request_hash == claim.request_hash {
-        Ok(Claimed::Existing(row.resource_id))
-    } else {
-        Ok(Claimed::Conflict)
+    Ok(row.map(|row| Claimed {
+        is_new: false,
+        request_hash: row.request_hash,
+        resource_id: row.resource_id,
+    }))
+}
+
+/// What the keys of these claims stand for.
+async fn kept(unit: &UnitOfWork, claims: &[&Claim]) -> Result<HashMap<(Uuid, String), KeptRow>> {
+    let backend = unit.db().get_database_backend();
+    let rows = claims.iter().map(|claim| claim.key_row()).collect();
+    let mut kept = HashMap::with_capacity(claims.len());
+    for source in row_set::sources(backend, &KEY_COLUMNS, &[], rows) {
+        let sql = format!(
+            "WITH v (principal_id, method, key) AS ({})
+             SELECT i.principal_id, i.key, i.request_hash, i.resource_id
+             FROM v JOIN idempotency i
+               ON i.principal_id = v.principal_id AND i.method = v.method AND i.key = v.key",
+            source.sql
+        );
+        let rows: Vec<KeptRow> = all(unit.db(), &sql, source.values).await?;
+        kept.extend(rows.into_iter().map(|row| ((row.principal_id, row.key.clone()), row)));
+    }
+    Ok(kept)
+}
+
+impl Claim {
+    fn key_row(&self) -> Vec<Value> {
+        vec![self.principal_id.into(), self.method.into(), self.key.clone().into()]
     }
 }
 

@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use super::deposits::{self, DepositRow};
+use super::row_set::{self, Column, Kind};
 use super::{
     Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, one, places, units,
 };
@@ -93,6 +94,31 @@ pub enum PageStart {
     /// After this invoice.
     After(Micros, Uuid),
 }
+
+/// What a new invoice brings; its standing is the same for all.
+const NEW_COLUMNS: [Column; 21] = [
+    ("id", Kind::Id),
+    ("merchant_id", Kind::Id),
+    ("api_key_id", Kind::Id),
+    ("network", Kind::Text),
+    ("asset", Kind::Text),
+    ("order_id", Kind::OptionalText),
+    ("metadata", Kind::Text),
+    ("address_id", Kind::Id),
+    ("address_text", Kind::Text),
+    ("amount_cents", Kind::Number),
+    ("amount_base", Kind::Text),
+    ("shortfall_base", Kind::Text),
+    ("rate", Kind::Text),
+    ("rate_source", Kind::Text),
+    ("rate_at", Kind::Number),
+    ("confirmations_required", Kind::Number),
+    ("requires_finality", Kind::Flag),
+    ("inclusion_seconds", Kind::Number),
+    ("honors_late", Kind::Flag),
+    ("created_at", Kind::Number),
+    ("expires_at", Kind::Number),
+];
 
 #[derive(FromQueryResult)]
 struct InvoiceRow {
@@ -188,17 +214,33 @@ impl InvoiceRow {
     }
 }
 
-/// Inserts a new invoice.
-pub async fn insert(unit: &UnitOfWork, invoice: &Invoice) -> Result<()> {
+/// Inserts new invoices.
+pub async fn insert(unit: &UnitOfWork, invoices: &[Invoice]) -> Result<()> {
+    let backend = unit.db().get_database_backend();
+    let rows = invoices.iter().map(new_row).collect();
+    for source in row_set::sources(backend, &NEW_COLUMNS, &["'pending'", "'none'", "1", "0"], rows)
+    {
+        let sql = format!(
+            "INSERT INTO invoice ({}, status, exception, version, event_count) {}",
+            NEW_COLUMNS.map(|(name, _)| name).join(", "),
+            source.sql
+        );
+        execute(unit.db(), &sql, source.values).await?;
+    }
+    Ok(())
+}
+
+/// The values of [`NEW_COLUMNS`].
+fn new_row(invoice: &Invoice) -> Vec<Value> {
     let terms = &invoice.terms;
     let inclusion_seconds = i64::try_from(terms.inclusion_window.as_secs()).unwrap_or(i64::MAX);
-    let values: Vec<Value> = vec![
+    vec![
         invoice.id.into(),
         invoice.merchant_id.into(),
-        invoice.api_key_id.into(),
+        invoice.api_key_id.unwrap_or_default().into(),
         invoice.network.as_str().into(),
         invoice.network.asset().as_str().into(),
-        invoice.order_id.clone().into(),
+        invoice.order_id.clone().unwrap_or_default().into(),
         invoice.metadata.clone().into(),
         invoice.address_id.into(),
         invoice.address_text.clone().into(),
@@ -214,17 +256,7 @@ pub async fn insert(unit: &UnitOfWork, invoice: &Invoice) -> Result<()> {
         terms.honors_late.into(),
         invoice.created_at.0.into(),
         terms.expires_at.0.into(),
-    ];
-    let sql = format!(
-        "INSERT INTO invoice (id, merchant_id, api_key_id, network, asset, order_id, metadata,
-            address_id, address_text, amount_cents, amount_base, shortfall_base, rate,
-            rate_source, rate_at, confirmations_required, requires_finality, inclusion_seconds,
-            honors_late, created_at, expires_at, status, exception, version, event_count)
-         VALUES ({}, 'pending', 'none', 1, 0)",
-        places(values.len(), 0)
-    );
-    execute(unit.db(), &sql, values).await?;
-    Ok(())
+    ]
 }
 
 /// One invoice of a merchant, in one statement.
@@ -239,11 +271,13 @@ pub async fn get_for_payer(db: &Db, id: Uuid) -> Result<Option<InvoiceView>> {
     Ok(views(db.reader(), "i.id = $1", vec![id.into()]).await?.pop())
 }
 
-/// One invoice of a merchant, inside a unit of work.
-pub async fn get_in(unit: &UnitOfWork, merchant_id: Uuid, id: Uuid) -> Result<Option<InvoiceView>> {
-    let views =
-        views(unit.db(), "i.merchant_id = $1 AND i.id = $2", vec![merchant_id.into(), id.into()]);
-    Ok(views.await?.pop())
+/// Some invoices of any merchants, inside a unit of work, in the order of their ids.
+pub async fn get_in(unit: &UnitOfWork, ids: &[Uuid]) -> Result<Vec<InvoiceView>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let condition = format!("i.id IN ({})", places(ids.len(), 0));
+    views(unit.db(), &condition, ids.iter().map(|id| (*id).into()).collect()).await
 }
 
 /// The invoice that asks for payment to an address, whoever's it is. For workers alone.

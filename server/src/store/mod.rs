@@ -18,6 +18,7 @@ pub mod leases;
 pub mod ledger;
 pub mod ledger_entries;
 pub mod merchants;
+mod row_set;
 pub mod timeline;
 pub mod unit_of_work;
 

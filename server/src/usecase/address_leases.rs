@@ -1,6 +1,7 @@
 //! The addresses that this process may hand out: leased from the pool in blocks, checked against the
-//! signer's signature before the first is used. One caller leases for all that wait, and waits a
-//! moment for a pool that is just being filled. Not here: filling the pool (`fill_pool`).
+//! signer's signature before the first is used. The next block is leased before the last is empty; when
+//! there is none after all, one caller leases for all that wait, and waits a moment for a pool that is
+//! just being filled. Not here: filling the pool (`fill_pool`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,9 @@ const LEASE_SECONDS: i64 = 600;
 const LEASE_USED_SECONDS: u64 = 300;
 /// How long a caller waits for an empty pool to be filled and watched.
 const POOL_WAIT_MILLISECONDS_MAX: u64 = 5_000;
-/// How often the pool is looked at meanwhile.
+/// The next block is leased when less than this part of one is left.
+const BLOCK_PARTS_LOW: usize = 2;
+/// How often the pool is looked at meanwhile, or ahead of need.
 const POOL_LOOK: Duration = Duration::from_millis(25);
 
 /// This process's addresses.
@@ -38,10 +41,21 @@ pub struct AddressLeases {
     ready: Mutex<BTreeMap<Network, Ready>>,
 }
 
+/// An address that is this process's for a while.
+#[derive(Debug)]
+pub struct TakenAddress {
+    /// The address.
+    pub leased: LeasedAddress,
+    /// When this process stops using it, by the system's clock.
+    usable_until: Micros,
+}
+
 #[derive(Default)]
 struct Ready {
-    addresses: VecDeque<LeasedAddress>,
-    usable_until: Micros,
+    /// Those that may be used for the shortest time come first.
+    addresses: VecDeque<TakenAddress>,
+    /// When the pool was last looked at ahead of need.
+    looked_at: Micros,
     /// Held by the one caller that leases: many at once would take the whole pool for one process.
     leasing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -69,8 +83,9 @@ impl AddressLeases {
 
     /// Takes an address that was never handed out; `ADDRESS_POOL_EMPTY` when there is none, also
     /// after a moment in which the pool could have been filled.
-    pub async fn take(&self, network: Network) -> Result<LeasedAddress, Failure> {
+    pub async fn take(self: &Arc<Self>, network: Network) -> Result<TakenAddress, Failure> {
         if let Some(address) = self.pop(network) {
+            self.lease_ahead(network);
             return Ok(address);
         }
         let wait = Duration::from_millis(POOL_WAIT_MILLISECONDS_MAX);
@@ -99,18 +114,41 @@ impl AddressLeases {
     }
 
     /// Puts an address back that was not handed out after all.
-    pub fn give_back(&self, address: LeasedAddress) {
+    pub fn give_back(&self, address: TakenAddress) {
         let mut ready = self.lock();
-        ready.entry(address.signed.address.network).or_default().addresses.push_front(address);
+        let network = address.leased.signed.address.network;
+        ready.entry(network).or_default().addresses.push_front(address);
     }
 
-    fn pop(&self, network: Network) -> Option<LeasedAddress> {
+    fn pop(&self, network: Network) -> Option<TakenAddress> {
+        let now = self.env.system_now();
         let mut ready = self.lock();
-        let entry = ready.entry(network).or_default();
-        if self.env.system_now() >= entry.usable_until {
-            entry.addresses.clear();
-        }
-        entry.addresses.pop_front()
+        let addresses = &mut ready.entry(network).or_default().addresses;
+        std::iter::from_fn(|| addresses.pop_front()).find(|address| now < address.usable_until)
+    }
+
+    /// Leases the next block beside the callers if little is left of the last.
+    fn lease_ahead(self: &Arc<Self>, network: Network) {
+        let now = self.env.system_now();
+        let leasing = {
+            let mut ready = self.lock();
+            let entry = ready.entry(network).or_default();
+            let low = usize::try_from(self.block).unwrap_or(usize::MAX) / BLOCK_PARTS_LOW;
+            if entry.addresses.len() >= low || now < entry.looked_at.plus(POOL_LOOK) {
+                return;
+            }
+            let Ok(leasing) = Arc::clone(&entry.leasing).try_lock_owned() else { return };
+            entry.looked_at = now;
+            leasing
+        };
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _one_at_a_time = leasing;
+            if let Err(failure) = this.refill(network).await {
+                tracing::warn!(%network, %failure, "no addresses leased ahead");
+            }
+            this.signals.pool.notify_one();
+        });
     }
 
     async fn refill(&self, network: Network) -> Result<(), Failure> {
@@ -120,7 +158,7 @@ impl AddressLeases {
         let mut authentic = VecDeque::with_capacity(leased.len());
         for address in leased {
             if address.signed.is_authentic(&self.verifying_key, &self.environment) {
-                authentic.push_back(address);
+                authentic.push_back(TakenAddress { leased: address, usable_until });
             } else {
                 tracing::error!(
                     alarm = "address_signature",
@@ -132,9 +170,7 @@ impl AddressLeases {
             }
         }
         let mut ready = self.lock();
-        let entry = ready.entry(network).or_default();
-        entry.usable_until = usable_until;
-        entry.addresses.append(&mut authentic);
+        ready.entry(network).or_default().addresses.append(&mut authentic);
         Ok(())
     }
 

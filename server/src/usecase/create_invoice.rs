@@ -1,6 +1,8 @@
-//! Creating an invoice: parse and price it, take a watched address, write it under the caller's
-//! idempotency key. Creating writes no event. The group form takes several requests in one unit of
-//! work and gives each its own result.
+//! Creating an invoice: parse and price it, take a watched address, and hand it to the group that is
+//! written next (`group`). Creating writes no event.
+
+mod claims;
+mod group;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::address_leases::AddressLeases;
+use super::address_leases::{AddressLeases, TakenAddress};
 use super::play_scenario::ScenarioBooks;
 use super::{CONFLICT_RETRIES_MAX, Caller, request_id};
 use crate::domain::asset::Network;
@@ -21,15 +23,15 @@ use crate::domain::price::{self, PriceError};
 use crate::domain::scenario::{self, Scenario};
 use crate::env::Env;
 use crate::rates::{Rate, RateSource};
-use crate::store::addresses::{self, LeasedAddress};
-use crate::store::idempotency::{self, Claim, Claimed};
+use crate::store::addresses::LeasedAddress;
+use crate::store::idempotency;
 use crate::store::invoices::{self, Invoice, InvoiceView};
-use crate::store::{Db, StoreError, UnitOfWork};
+use crate::store::{Db, StoreError};
+pub use group::Groups;
+use group::Outcome;
 
 /// Characters of an order id.
 const ORDER_ID_CHARS_MAX: usize = 255;
-/// The RPC that idempotency keys of this use case belong to.
-const METHOD: &str = "cryptopayment.v1.InvoiceService/CreateInvoice";
 
 /// What the caller asked for, as it was sent.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +67,8 @@ pub struct CreateInvoice {
     pub env: Env,
     /// Addresses to hand out.
     pub leases: Arc<AddressLeases>,
+    /// Requests on their way into the database.
+    pub groups: Groups,
     /// Prices.
     pub rates: Arc<dyn RateSource>,
     /// The enabled networks.
@@ -84,7 +88,7 @@ pub struct Prepared {
     parsed: Parsed,
     rate: Rate,
     amount_units: u128,
-    address: LeasedAddress,
+    address: TakenAddress,
 }
 
 struct Parsed {
@@ -96,36 +100,51 @@ struct Parsed {
     request_id: Option<String>,
 }
 
-/// What became of one request of a group.
-enum Applied {
-    Created(Box<InvoiceView>),
-    Existing(Box<InvoiceView>),
-}
-
 impl CreateInvoice {
-    /// Creates an invoice, or returns the one that the same request created before.
-    pub async fn run(&self, caller: &Caller, request: &Request) -> Result<InvoiceView, Failure> {
-        let mut attempt = 0;
-        loop {
-            let prepared = self.prepare(caller, request).await?;
-            attempt += 1;
-            match self.commit(&prepared).await {
-                Ok(Applied::Created(view)) => return Ok(*view),
-                Ok(Applied::Existing(view)) => {
-                    self.leases.give_back(prepared.address);
-                    return Ok(*view);
+    /// Creates an invoice, or returns the one that the same request created before. Answers after
+    /// the commit that holds it. A caller that goes away meanwhile takes nothing along: its address
+    /// goes back, or its invoice stands.
+    pub async fn run(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: &Request,
+    ) -> Result<InvoiceView, Failure> {
+        for _ in 0..CONFLICT_RETRIES_MAX {
+            let prepared = match self.prepare(caller, request).await {
+                Ok(prepared) => prepared,
+                Err(failure) if failure.class == Class::Unavailable => {
+                    return self.repeated(caller, request, failure).await;
                 }
-                // The address, or a row, went to another process: begin again with other ones.
-                Err(CommitError::Lost) if attempt < CONFLICT_RETRIES_MAX => {}
-                Err(CommitError::Lost) => {
-                    return Err(StoreError::Conflict("address lost".to_owned()).into());
-                }
-                Err(CommitError::Failed(failure)) => {
-                    self.leases.give_back(prepared.address);
-                    return Err(failure);
-                }
+                Err(failure) => return Err(failure),
+            };
+            match self.submit(prepared).await {
+                Outcome::Done(view) => return Ok(*view),
+                Outcome::Failed(failure) => return Err(failure),
+                // The address went to another process: begin again with another one.
+                Outcome::Lost => {}
             }
         }
+        Err(StoreError::Conflict("address lost".to_owned()).into())
+    }
+
+    /// The invoice that an earlier call with this request id created: it needs neither a rate nor an
+    /// address, so that a repeat is answered also while there is none. Otherwise `failure`.
+    async fn repeated(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        failure: Failure,
+    ) -> Result<InvoiceView, Failure> {
+        let parsed = self.parse(request)?;
+        let Some(key) = &parsed.request_id else { return Err(failure) };
+        let merchant_id = caller.merchant_id;
+        let earlier = idempotency::find(&self.db, merchant_id, claims::METHOD, key).await?;
+        let Some(earlier) = earlier else { return Err(failure) };
+        if earlier.request_hash != parsed.hash() {
+            return Err(request_id::conflict());
+        }
+        let view = invoices::get(&self.db, merchant_id, earlier.resource_id).await?;
+        view.ok_or_else(|| Failure::internal("idempotency key without its invoice"))
     }
 
     /// Checks and prices a request and takes its address. Writes nothing.
@@ -139,7 +158,7 @@ impl CreateInvoice {
         let amount_units = price::coins_for(parsed.network, parsed.cents, &rate.usd)
             .map_err(|error| amount_failure(error, parsed.network))?;
         let address = self.leases.take(parsed.network).await?;
-        if let Err(failure) = self.note_scenario(&parsed, &address).await {
+        if let Err(failure) = self.note_scenario(&parsed, &address.leased).await {
             self.leases.give_back(address);
             return Err(failure);
         }
@@ -187,60 +206,6 @@ impl CreateInvoice {
         self.lifetime
     }
 
-    async fn commit(&self, prepared: &Prepared) -> Result<Applied, CommitError> {
-        let unit = self.db.begin("create_invoice").await?;
-        let mut results = self.apply(&unit, std::slice::from_ref(prepared)).await?;
-        let result = results.pop().unwrap_or(Err(CommitError::Lost))?;
-        if matches!(result, Applied::Created(_)) {
-            unit.commit().await?;
-        }
-        Ok(result)
-    }
-
-    /// Writes a group of invoices. Each request has its own result; a failed one leaves no row.
-    async fn apply(
-        &self,
-        unit: &UnitOfWork,
-        group: &[Prepared],
-    ) -> Result<Vec<Result<Applied, CommitError>>, CommitError> {
-        let mut results = Vec::with_capacity(group.len());
-        for prepared in group {
-            results.push(self.apply_one(unit, prepared).await);
-        }
-        Ok(results)
-    }
-
-    async fn apply_one(
-        &self,
-        unit: &UnitOfWork,
-        prepared: &Prepared,
-    ) -> Result<Applied, CommitError> {
-        let now = self.env.now();
-        let id = self.env.new_id();
-        let merchant_id = prepared.caller.merchant_id;
-        if let Some(key) = &prepared.parsed.request_id {
-            let claim = Claim {
-                principal_id: merchant_id,
-                method: METHOD,
-                key: key.clone(),
-                request_hash: prepared.parsed.hash(),
-                resource_id: id,
-            };
-            match idempotency::claim(unit, &claim, now).await? {
-                Claimed::New => {}
-                Claimed::Existing(earlier) => return existing(unit, merchant_id, earlier).await,
-                Claimed::Conflict => return Err(CommitError::Failed(request_id::conflict())),
-            }
-        }
-        let address = &prepared.address;
-        if !addresses::mark_used(unit, address.id, self.leases.holder(), merchant_id).await? {
-            return Err(CommitError::Lost);
-        }
-        let invoice = self.invoice(id, prepared)?;
-        invoices::insert(unit, &invoice).await?;
-        Ok(Applied::Created(Box::new(InvoiceView { invoice, deposits: Vec::new(), head: 0 })))
-    }
-
     fn invoice(&self, id: Uuid, prepared: &Prepared) -> Result<Invoice, Failure> {
         let Prepared { caller, parsed, rate, amount_units, address } = prepared;
         let network = self
@@ -256,8 +221,8 @@ impl CreateInvoice {
             network: parsed.network,
             order_id: parsed.order_id.clone(),
             metadata: parsed.metadata.clone(),
-            address_id: address.id,
-            address_text: address.signed.address.text.clone(),
+            address_id: address.leased.id,
+            address_text: address.leased.signed.address.text.clone(),
             amount_cents: parsed.cents,
             terms: Terms {
                 amount_units: *amount_units,
@@ -287,34 +252,6 @@ impl CreateInvoice {
             created_at,
         })
     }
-}
-
-enum CommitError {
-    /// Another process got in between; nothing was written.
-    Lost,
-    /// The request fails.
-    Failed(Failure),
-}
-
-impl From<StoreError> for CommitError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Conflict(_) => Self::Lost,
-            other => Self::Failed(other.into()),
-        }
-    }
-}
-
-impl From<Failure> for CommitError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-async fn existing(unit: &UnitOfWork, merchant: Uuid, id: Uuid) -> Result<Applied, CommitError> {
-    let view = invoices::get_in(unit, merchant, id).await?;
-    let view = view.ok_or_else(|| Failure::internal("idempotency key without its invoice"))?;
-    Ok(Applied::Existing(Box::new(view)))
 }
 
 impl Parsed {

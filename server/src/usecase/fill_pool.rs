@@ -8,7 +8,8 @@ use crate::domain::address::Role;
 use crate::domain::asset::Network;
 use crate::env::Env;
 use crate::signer::{Signer, SignerError};
-use crate::store::{Db, StoreError, addresses};
+use crate::store::addresses::{self, PoolLevel};
+use crate::store::{Db, StoreError};
 
 /// Why the pool was not filled.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ impl FillPool {
     /// Takes unused addresses out of use if the signer has issued more than this database knows:
     /// the database is then older than its wallet, and addresses that look unused may not be.
     pub async fn check_restored(&self, network: Network) -> Result<u64, FillError> {
-        let known = addresses::level(&self.db, network, &self.wallet_id).await?.next_index;
+        let known = self.level(network).await?.next_index;
         if self.signer.next_index(network, Role::Deposit).await? <= known {
             return Ok(0);
         }
@@ -53,7 +54,7 @@ impl FillPool {
 
     /// Adds one batch if the pool is low. Returns whether it did.
     pub async fn run(&self, network: Network) -> Result<bool, FillError> {
-        let level = addresses::level(&self.db, network, &self.wallet_id).await?;
+        let level = self.level(network).await?;
         if level.free >= self.addresses_low {
             return Ok(false);
         }
@@ -65,5 +66,9 @@ impl FillPool {
         addresses::fill(&unit, &self.wallet_id, &rows, network).await?;
         unit.commit().await?;
         Ok(true)
+    }
+
+    async fn level(&self, network: Network) -> Result<PoolLevel, StoreError> {
+        addresses::level(&self.db, network, &self.wallet_id, self.addresses_low).await
     }
 }

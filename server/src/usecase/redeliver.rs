@@ -10,7 +10,7 @@ use super::{Caller, request_id};
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::env::Env;
 use crate::store::delivery_log::{self, Delivery, Redelivery};
-use crate::store::idempotency::{self, Claim, Claimed};
+use crate::store::idempotency::{self, Claim};
 use crate::store::{Db, UnitOfWork};
 
 /// How often one delivery can be sent again.
@@ -51,10 +51,12 @@ async fn apply(
             request_hash: Sha256::digest(id.as_bytes()).into(),
             resource_id: id,
         };
-        match idempotency::claim(unit, &claim, now).await? {
-            Claimed::New => {}
-            Claimed::Existing(_) => return Ok(false),
-            Claimed::Conflict => return Err(request_id::conflict()),
+        let claimed = idempotency::claim_one(unit, &claim, now).await?;
+        if claimed.request_hash != claim.request_hash {
+            return Err(request_id::conflict());
+        }
+        if !claimed.is_new {
+            return Ok(false);
         }
     }
     let merchant_id = caller.merchant_id;

@@ -13,7 +13,7 @@ use super::request_id;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::time::Micros;
 use crate::secret_box::{SecretBox, SecretBoxError};
-use crate::store::idempotency::{self, Claim, Claimed};
+use crate::store::idempotency::{self, Claim};
 use crate::store::keys::{self, ApiKey};
 use crate::store::{UnitOfWork, audit};
 
@@ -164,7 +164,7 @@ impl ManageKeys {
             request_hash: [0; 32],
             resource_id: key.id,
         };
-        Ok(idempotency::claim(unit, &claim, self.env.now()).await? == Claimed::New)
+        Ok(idempotency::claim_one(unit, &claim, self.env.now()).await?.is_new)
     }
 
     /// A new Standard Webhooks secret, sealed.

@@ -224,7 +224,7 @@ pub fn documented(evidence: &Evidence<'_>, keys: &Keys) -> Check {
                     continue;
                 }
                 check.key = Some(used);
-                let deviations = written.deviation.map(|(finding, why)| (finding, why)).into_iter();
+                let deviations = written.deviation.into_iter();
                 let deviations = deviations
                     .chain(deviation.map(|why| (Finding::KeyNotDecoded, why)))
                     .chain(form);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use tokio::sync::mpsc;
 
 use super::Step;
 use crate::env::Env;
@@ -19,7 +20,7 @@ use crate::webhook::{DeliveryError, Message, Outcome, SignedRequest, WebhookClie
 
 /// Deliveries claimed at a time. Several deliverers work side by side, so that receivers that do not
 /// answer hold up their own group alone.
-const CLAIMED_MAX: u32 = 16;
+pub const CLAIMED_MAX: u32 = 16;
 /// How long a claim lasts, by the database's clock: longer than any attempt may take.
 const CLAIM_SECONDS: i64 = 25;
 
@@ -71,17 +72,34 @@ impl Deliverer {
         if claimed.is_empty() {
             return Ok(Step::Idle);
         }
-        let mut attempts = stream::iter(claimed)
-            .map(|delivery| self.attempt(delivery))
-            .buffer_unordered(self.concurrency.max(1));
-        // Each result is written as it comes: a slow receiver holds up nobody else's record.
-        while let Some(attempt) = attempts.next().await {
-            failpoint::hit("deliver", "before_mark");
-            deliveries::finish(&self.db, std::slice::from_ref(&attempt)).await?;
-            failpoint::hit("deliver", "after_mark");
-        }
+        let (done, finished) = mpsc::channel(claimed.len());
+        let send = async move {
+            stream::iter(claimed)
+                .for_each_concurrent(self.concurrency.max(1), |delivery| async {
+                    // There is room for all of them.
+                    let _ = done.send(self.attempt(delivery).await).await;
+                })
+                .await;
+            drop(done);
+            Ok(())
+        };
+        tokio::try_join!(self.mark(finished), send)?;
         self.signals.deliveries.notify_one();
         Ok(Step::More)
+    }
+
+    /// Writes results down as they come, those together that came while others were written: a slow
+    /// receiver holds up nobody else's record.
+    async fn mark(&self, mut finished: mpsc::Receiver<FinishedAttempt>) -> anyhow::Result<()> {
+        let mut group = Vec::new();
+        let limit = usize::try_from(CLAIMED_MAX)?;
+        while finished.recv_many(&mut group, limit).await > 0 {
+            failpoint::hit("deliver", "before_mark");
+            deliveries::finish(&self.db, &group).await?;
+            failpoint::hit("deliver", "after_mark");
+            group.clear();
+        }
+        Ok(())
     }
 
     async fn attempt(&self, delivery: ClaimedDelivery) -> FinishedAttempt {

@@ -75,6 +75,12 @@ fn is_time(text: &str) -> bool {
         })
 }
 
+/// What follows a key, with `N` for its number.
+fn unnumbered(after: &str) -> String {
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.len() == after.len() { after.to_owned() } else { format!(r#""lag_seconds":"N"{rest}"#) }
+}
+
 fn same(name: &str, body: &str) {
     assert_eq!(named(body), golden(name), "{name}");
 }
@@ -85,7 +91,9 @@ async fn every_documented_answer_is_as_documented() {
     let rest = Rest::of(&world.server);
     same("balances empty", &rest.get("/api/v1/balances").await.body);
     same("invoices empty", &rest.get("/api/v1/invoices").await.body);
-    same("networks", &rest.get("/api/v1/networks").await.body);
+    // How far behind a network is depends on how busy the machine is.
+    let networks = rest.get("/api/v1/networks").await.body;
+    same("networks", &networks.split(r#""lag_seconds":"#).map(unnumbered).collect::<String>());
 
     let body = r#"{"network":"trc20","amount_usd":50.00,"order_id":"ORD-12345","metadata":{"customer_id":"usr_001","n":1.50}}"#;
     let created = rest.post("/api/v1/invoices", body).await;

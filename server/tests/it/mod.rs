@@ -9,6 +9,7 @@ mod cors;
 mod damage;
 mod deliveries;
 mod golden;
+mod groups;
 mod grpc;
 mod ledger;
 mod pages;

@@ -60,6 +60,12 @@ impl Shop {
         self.rest.post("/api/v1/invoices", &body).await
     }
 
+    /// Asks for bitcoin under a request id.
+    async fn keyed(&self, request_id: &str, usd: u32) -> Answer {
+        let body = format!(r#"{{"network":"btc","amount_usd":{usd},"request_id":"{request_id}"}}"#);
+        self.rest.post("/api/v1/invoices", &body).await
+    }
+
     /// The full view of a new invoice.
     async fn invoice(&self, network: &str) -> String {
         let created = self.create(network).await;
@@ -134,8 +140,14 @@ async fn a_coin_has_a_price_while_exchanges_agree_on_it() {
         shop.exchanges.wait_asked(exchange, 2).await;
     }
     assert_eq!(rate(&shop.invoice("btc").await), rate(&invoice));
+    let first = shop.keyed("order-1", 50).await;
+    assert_eq!(first.status, 200, "{}", first.body);
     shop.clock.advance(STALE_SECONDS);
     shop.has_no_bitcoin("there is no fresh rate of BTC since 20").await;
+    // A repeat needs no price: its invoice has one.
+    assert_eq!(shop.keyed("order-1", 50).await.invoice_id(), first.invoice_id());
+    assert_eq!(shop.keyed("order-1", 51).await.code(), "IDEMPOTENCY_CONFLICT");
+    assert_eq!(shop.keyed("order-2", 50).await.code(), "RATE_UNAVAILABLE");
 
     shop.agree();
     shop.ask_anew(&Exchange::ALL).await;

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod core;
 pub mod exchanges;
 pub mod parts;
 pub mod receiver;

@@ -11,7 +11,7 @@ use super::qr;
 use super::texts::{self, Notice, State, Tone};
 
 /// How long one request for news may wait for some, in seconds; 0 asks again and again instead.
-const WAIT_SECONDS: u32 = 0;
+const WAIT_SECONDS: u32 = 25;
 
 /// The page of an invoice. `playable` adds the buttons of a test deployment.
 pub fn page(checkout: &Checkout, playable: bool) -> Markup {
@@ -119,7 +119,8 @@ fn progress(checkout: &Checkout) -> Markup {
 }
 
 fn amount(checkout: &Checkout) -> Markup {
-    let part = is_payable(checkout) && checkout.exception() != Exception::None;
+    let part = is_payable(checkout)
+        && (checkout.paid_amount != "0" || checkout.exception() != Exception::None);
     let (label, coins) = if part {
         ("Still to pay", &checkout.missing_amount)
     } else {
@@ -131,7 +132,9 @@ fn amount(checkout: &Checkout) -> Markup {
                 span class="label" { (label) }
                 strong { (coins) " " span class="coin" { (checkout.coin) } }
                 span class="fiat" {
-                    @if coins != &checkout.amount_crypto { "of " (checkout.amount_crypto) " " (checkout.coin) " · " }
+                    @if coins != &checkout.amount_crypto {
+                        "of " (checkout.amount_crypto) " " (checkout.coin) " · "
+                    }
                     "$" (checkout.amount_usd) " · " (checkout.network_label)
                 }
             }
@@ -228,7 +231,8 @@ fn code(checkout: &Checkout) -> Markup {
 
 /// Whether the page asks for money: what is not sent now comes too late or is too much.
 fn is_payable(checkout: &Checkout) -> bool {
-    checkout.status() == Status::Pending && !checkout.expiry_waits_for_network
+    let open = checkout.status() == Status::Pending && !checkout.expiry_waits_for_network;
+    open && checkout.missing_amount != "0"
 }
 
 fn copy(what: &str, text: &str) -> Markup {

@@ -93,6 +93,19 @@ fn a_time_that_is_over_and_unread_asks_for_nothing() {
 }
 
 #[test]
+fn what_was_seen_counts_before_the_status_follows() {
+    let full = Checkout {
+        missing_amount: "0".to_owned(),
+        payment_uri: None,
+        ..checkout(Status::Pending, Exception::None, "0.625")
+    };
+    let html = page(&full, false).into_string();
+    assert!(html.contains("Payment detected") && !html.contains("rltc1qaddress"), "{html}");
+    let part = checkout(Status::Pending, Exception::None, "0.30");
+    assert!(page(&part, false).into_string().contains("0.325 LTC still missing"));
+}
+
+#[test]
 fn the_countdown_is_the_servers() {
     let html = page(&checkout(Status::Pending, Exception::None, "0"), false).into_string();
     assert!(html.contains("data-left=\"1745\">29:05<"), "{html}");

@@ -150,6 +150,10 @@ fn pending(checkout: &Checkout) -> State {
             "We are checking whether your payment was sent in time. Do not send anything now.",
         );
     }
+    // The status follows what was seen by a moment.
+    if missing_amount == "0" {
+        return detected();
+    }
     match checkout.exception() {
         Exception::Reorged => State::new(
             Tone::Attention,
@@ -159,7 +163,7 @@ fn pending(checkout: &Checkout) -> State {
                  are missing. Look into your wallet before you pay again."
             ),
         ),
-        Exception::Underpaid => State::new(
+        _ if paid_amount != "0" => State::new(
             Tone::Attention,
             format!("{missing_amount} {coin} still missing"),
             format!(
@@ -185,6 +189,10 @@ fn confirming(checkout: &Checkout) -> State {
              longer. You need not do anything.",
         );
     }
+    detected()
+}
+
+fn detected() -> State {
     State::new(
         Tone::Progress,
         "Payment detected",
