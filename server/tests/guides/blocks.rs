@@ -86,10 +86,11 @@ pub fn faults(blocks: &[Block]) -> Vec<String> {
                 "nothing runs a block `{info}`: say bash, `file=NAME`, `text output` or `json output`"
             )),
             Kind::File(name) => {
-                let base = name.rsplit('/').next().unwrap_or(name);
+                let (folder, base) = name.rsplit_once('/').unwrap_or(("", name));
                 let stem = base.split('.').next().unwrap_or(base);
                 let used = blocks.iter().enumerate().any(|(other, block)| {
-                    other != at && (block.text.contains(base) || block.text.contains(stem))
+                    let names = |word: &str| !word.is_empty() && block.text.contains(word);
+                    other != at && (names(stem) || names(folder))
                 });
                 (!used).then(|| format!("no block uses the file {name}"))
             }

@@ -46,13 +46,14 @@ pub async fn play(name: &str, document: &str) {
         return;
     }
     let (name, blocks) = (name.to_owned(), blocks);
-    tokio::task::spawn_blocking(move || {
+    let played = tokio::task::spawn_blocking(move || {
         let session = Session::start(&blocks);
         session.write_files(&name, &blocks);
         session.run(&name, &blocks);
-    })
-    .await
-    .unwrap();
+    });
+    if let Err(error) = played.await {
+        std::panic::resume_unwind(error.into_panic());
+    }
 }
 
 impl Session {

@@ -8,6 +8,9 @@ pub const PATH: &str = "docs/operating/configuration.md";
 /// What names of environment variables begin with.
 const PREFIX: &str = "CRYPTOPAYMENT_";
 
+/// What names of the networks' tables begin with.
+const NETWORKS: &str = "networks.";
+
 /// A setting.
 struct Setting {
     key: String,
@@ -26,6 +29,7 @@ struct Table {
 /// The page.
 pub fn page() -> String {
     let (about, tables) = read(DEFAULTS);
+    let tables = with_networks_as_one(tables);
     let mut text = format!(
         "<!-- Written by a test from server/config.default.toml: UPDATE_DOCS=1 cargo test -p cryptopayment \
          --test guides -->\n# Configuration\n\n{about}\n\nA deployment that is wrong in a setting does not \
@@ -45,14 +49,53 @@ pub fn page() -> String {
             let path = format!("{}.{}", table.name, setting.key);
             let variable = path.trim_start_matches('.').replace('.', "__").to_uppercase();
             text.push_str(&format!(
-                "| `{}`<br>`{PREFIX}{variable}` | `{}` | {} |\n",
+                "| `{}`<br>`{PREFIX}{variable}` | {} | {} |\n",
                 setting.key,
-                setting.default.replace('|', "\\|"),
+                setting.default,
                 setting.about.replace('|', "\\|"),
             ));
         }
     }
     text
+}
+
+/// One table for all networks: the settings of the first, with the defaults of each where they differ.
+fn with_networks_as_one(tables: Vec<Table>) -> Vec<Table> {
+    let (networks, mut others): (Vec<Table>, Vec<Table>) =
+        tables.into_iter().partition(|table| table.name.starts_with(NETWORKS));
+    let about = networks[0].about.clone();
+    let mut settings = Vec::new();
+    for first in &networks[0].settings {
+        let of_each: Vec<(&str, &str)> = networks
+            .iter()
+            .filter_map(|table| {
+                let own = table.settings.iter().find(|setting| setting.key == first.key)?;
+                Some((&table.name[NETWORKS.len()..], own.default.as_str()))
+            })
+            .collect();
+        let same = of_each.iter().all(|(_, default)| *default == first.default);
+        let listed: Vec<String> =
+            of_each.iter().map(|(name, default)| format!("{name} {default}")).collect();
+        let default = if same { first.default.clone() } else { listed.join(", ") };
+        settings.push(Setting {
+            key: first.key.clone(),
+            default,
+            about: said_of(&first.key, &about),
+        });
+    }
+    let at = others.iter().position(|table| table.name == "sandbox").unwrap_or(others.len());
+    let about = "One table per network: `networks.btc`, `networks.ltc`, `networks.eth`, \
+                 `networks.trc20`, `networks.bep20`; in a variable the network's name stands for NETWORK.";
+    let name = format!("{NETWORKS}NETWORK");
+    others.insert(at, Table { name, about: about.to_owned(), settings });
+    others
+}
+
+/// The part of a table's comment that begins with this key.
+fn said_of(key: &str, about: &str) -> String {
+    let parts = about.split(". ").flat_map(|sentence| sentence.split("; `"));
+    let mut parts = parts.map(|part| part.trim_start_matches('`').trim_end_matches('.'));
+    parts.find_map(|part| part.strip_prefix(&format!("{key}` "))).unwrap_or_default().to_owned()
 }
 
 /// What the file says of itself, and its tables.
@@ -73,6 +116,7 @@ fn read(defaults: &str) -> (String, Vec<Table>) {
                 default.push_str(lines.next().expect("the list ends").trim());
             }
             let about = std::mem::take(&mut about).join(" ");
+            let default = format!("`{}`", default.replace('|', "\\|"));
             let setting = Setting { key: key.to_owned(), default, about };
             tables.last_mut().unwrap().settings.push(setting);
         } else {
@@ -100,6 +144,10 @@ fn every_setting_has_its_row() {
     assert!(found.len() > 40, "{found:?}");
     let page = page();
     for key in found {
+        let key = match key.strip_prefix("NETWORKS__").and_then(|rest| rest.split_once("__")) {
+            Some((_, setting)) => format!("NETWORKS__NETWORK__{setting}"),
+            None => key,
+        };
         assert!(page.contains(&format!("`{PREFIX}{key}`")), "{key} has no row");
     }
 }
