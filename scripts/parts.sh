@@ -23,6 +23,7 @@ check_overrides() {
 find_compiler() {
     command -v cc > /dev/null || MISSING+=(gcc libc6-dev)
     command -v git > /dev/null || MISSING+=(git)
+    command -v curl > /dev/null || MISSING+=(curl)
 }
 
 find_postgres() {

@@ -88,6 +88,11 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(dead.is_empty(), "\n{}\n", dead.join("\n"));
+    let index = read("docs/README.md");
+    for page in markdown_below("docs/guides").iter().chain(&markdown_below("docs/operating")) {
+        let target = page.strip_prefix("docs/").unwrap();
+        assert!(index.contains(&format!("]({target})")), "docs/README.md does not list {page}");
+    }
 }
 
 /// Commands in running text and tables: those that the blocks do not run exist at least.
