@@ -118,7 +118,8 @@ impl Session {
 
     /// Runs the blocks in one shell and compares what each prints.
     fn run(&self, name: &str, blocks: &[Block]) {
-        let mut script = String::from("set -eu -o pipefail\ntrap 'kill $(jobs -p) 2> .kill || :' EXIT\n");
+        let mut script =
+            String::from("set -eu -o pipefail\ntrap 'kill $(jobs -p) 2> .kill || :' EXIT\n");
         let expected = self.folder.path().join(".expected");
         std::fs::create_dir(&expected).unwrap();
         for (at, block) in blocks.iter().enumerate().filter(|(_, block)| block.kind == Kind::Run) {
