@@ -25,7 +25,7 @@ const NOTE: &str = "<!-- Written by a test from the contract: UPDATE_DOCS=1 carg
 /// Every page of the reference: its path in the repository and its text.
 pub fn pages() -> Vec<(String, String)> {
     let pool = DescriptorPool::decode(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
-    let mut files: Vec<FileDescriptor> = pool.files().filter(|file| is_public(file)).collect();
+    let mut files: Vec<FileDescriptor> = pool.files().filter(is_public).collect();
     files.sort_by_key(|file| file.name().to_owned());
     let mut packages: Vec<String> =
         files.iter().map(|file| file.package_name().to_owned()).collect();
