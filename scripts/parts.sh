@@ -23,6 +23,7 @@ check_overrides() {
 find_compiler() {
     command -v cc > /dev/null || MISSING+=(gcc libc6-dev)
     command -v git > /dev/null || MISSING+=(git)
+    command -v curl > /dev/null || MISSING+=(curl)
 }
 
 find_postgres() {
@@ -118,11 +119,12 @@ npm_install() {
 
 # Versions and hashes stand in scripts/; nothing a package brings along is run on installation.
 install_node_parts() {
-    npm_install buf node && npm_install browser browser || return 1
+    npm_install buf node && npm_install browser browser && npm_install clients clients || return 1
     PLAYWRIGHT=$CACHE/browser/node_modules/playwright-core
+    CLIENT_MODULES=$CACHE/clients/node_modules
     BUF=$(ls "$CACHE"/node/node_modules/@bufbuild/buf-*/bin/buf | head -n 1)
     [[ -x $BUF ]] || { echo "no buf for this machine in its package" >&2; return 1; }
-    export BUF BUF_CACHE_DIR=$CACHE/buf PLAYWRIGHT
+    export BUF BUF_CACHE_DIR=$CACHE/buf PLAYWRIGHT CLIENT_MODULES
 }
 
 pip_install() {

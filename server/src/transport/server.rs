@@ -1,6 +1,8 @@
 //! Puts the services on one port: gRPC, gRPC-web and REST behind one authentication, with health and
 //! reflection beside them; and the operator's services on the admin socket.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -31,7 +33,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceExt as _;
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::CorsLayer;
 
 use super::access::AccessRules;
 use super::auth::Authenticator;
@@ -57,6 +59,28 @@ use crate::domain::failure::{Class, Failure, Reason};
 pub const ERRORS_PATH: &str = "/docs/errors";
 /// Bytes of a gRPC request message.
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
+/// Headers that a page may send. `Authorization` has to be named: a wildcard does not cover it.
+const CORS_SENT: [&str; 8] = [
+    "authorization",
+    "content-type",
+    "grpc-timeout",
+    "idempotency-key",
+    "if-none-match",
+    "x-grpc-web",
+    "x-request-id",
+    "x-user-agent",
+];
+/// Headers of answers that a page may read.
+const CORS_EXPOSED: [&str; 6] = [
+    "etag",
+    "grpc-message",
+    "grpc-status",
+    "grpc-status-details-bin",
+    "retry-after",
+    "x-request-id",
+];
+/// How long a browser may keep what it was told before a call.
+const CORS_PREFLIGHT_KEPT: Duration = Duration::from_secs(3_600);
 /// Packages that public reflection leaves out.
 const HIDDEN_PACKAGES: [&str; 2] = ["cryptopayment.admin", "cryptopayment.signer"];
 
@@ -148,14 +172,13 @@ fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
         .iter()
         .map(|origin| HeaderValue::from_str(origin))
         .collect::<Result<Vec<_>, _>>()?;
-    let exposed =
-        ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "etag"];
     Ok(Some(
         CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST, Method::PATCH])
-            .allow_headers(Any)
-            .expose_headers(exposed.map(HeaderName::from_static)),
+            .allow_headers(CORS_SENT.map(HeaderName::from_static))
+            .expose_headers(CORS_EXPOSED.map(HeaderName::from_static))
+            .max_age(CORS_PREFLIGHT_KEPT),
     ))
 }
 

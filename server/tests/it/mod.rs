@@ -5,6 +5,7 @@ mod bad_input;
 mod checkout;
 mod checkout_page;
 mod concurrency;
+mod cors;
 mod damage;
 mod deliveries;
 mod golden;

@@ -1,6 +1,5 @@
 //! `GET /invoices/{id}?wait=`: what answers it, when it does not, and how it ends.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cryptopayment::chain::ForkFate;
@@ -12,9 +11,6 @@ use serde_json::Value;
 use crate::conformance::world::World;
 use crate::support::rest::{Answer, Rest, answer};
 use crate::support::server::DEADLINE;
-
-/// The guide, whose sample is run as it stands.
-const GUIDE: &str = include_str!("../../../docs/guides/rest-waiting.md");
 
 /// Asks for an invoice and waits for it to differ from what has this identity.
 async fn wait(rest: &Rest, path: &str, seconds: u32, known: Option<&str>) -> Answer {
@@ -120,29 +116,6 @@ async fn strangers_and_wrong_times_are_refused_at_once() {
     assert_eq!((refused.status, refused.code().as_str()), (401, "CREDENTIALS_MISSING"));
     let refused = wait(&Rest::of(&world.server), &path_of(&invoice), 61, None).await;
     assert_eq!(refused.json()["error"]["details"][0]["field"], "wait");
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_guides_sample_follows_an_invoice_to_its_end() {
-    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
-    let invoice = world.invoice().await;
-    let sample = GUIDE.split("```python").nth(1).unwrap().split("```").next().unwrap();
-    let (key, secret) = &world.server.credentials;
-    let program = format!(
-        "BASE, KEY, SECRET, invoice_id = {:?}, {key:?}, {secret:?}, {:?}\n{sample}\nprint(invoice)",
-        world.server.url, invoice.id
-    );
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let run = move || Command::new(python).args(["-c", &program]).output().unwrap();
-    let running = tokio::task::spawn_blocking(run);
-    world.pay(&invoice, 1, 1).await;
-    world.wait(&invoice, InvoiceStatus::Confirming, InvoiceException::None).await;
-    world.mine_deep(&invoice).await;
-    let output = running.await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("'status': 'confirmed'"), "{said}{complaint}");
     world.finish().await;
 }
 

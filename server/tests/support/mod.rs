@@ -1,9 +1,10 @@
-//! What the tests share: a whole server, its books recomputed, receivers of webhooks.
+//! What the tests share: a whole server, its books recomputed, receivers of webhooks, foreign programs.
 
 pub mod audit;
 pub mod clock;
 pub mod core;
 pub mod exchanges;
+pub mod parts;
 pub mod receiver;
 pub mod rest;
 pub mod server;
