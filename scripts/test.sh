@@ -47,5 +47,5 @@ step "build tests" cargo test --locked --workspace --no-run
 # Each conformance case that holds leaves a line; the table says where one is missing.
 export CONFORMANCE_LOG=$LOGS/conformance.txt
 : > "$CONFORMANCE_LOG"
-cargo test --locked --workspace || exit 1
+cargo test --locked --workspace --no-fail-fast || exit 1
 bash scripts/conformance-table.sh "$CONFORMANCE_LOG"
