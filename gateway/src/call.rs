@@ -171,9 +171,13 @@ impl Compiled {
                 failure.response(&frame, with_body)
             }
         };
+        let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(REQUEST_ID, value);
+            headers.insert(REQUEST_ID, value);
         }
+        // An answer is one caller's, at one moment, and JSON whatever a browser makes of its bytes.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 
@@ -475,9 +479,10 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// `application/json`, with no parameter but `charset=utf-8`, and without content coding.
 fn is_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
-    let uncoded = text(header::CONTENT_ENCODING).is_none_or(|c| c.eq_ignore_ascii_case("identity"));
-    let Some(kind) = text(header::CONTENT_TYPE) else { return false };
+    let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_owned();
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter().map(text);
+    let uncoded = codings.all(|coding| coding.eq_ignore_ascii_case("identity"));
+    let Some(kind) = headers.get(header::CONTENT_TYPE).map(text) else { return false };
     let mut parts = kind.split(';').map(str::trim);
     let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
     let utf8 = parts.filter(|part| !part.is_empty()).all(|part| {

@@ -9,6 +9,9 @@
 mod call;
 mod compile;
 mod failure;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod grpc;
 pub mod json;
 mod options;

@@ -2,6 +2,7 @@
 //! the order in which they need each other; nothing is looked up later. No rule lives here.
 
 pub mod demo;
+pub mod doctor;
 mod networks;
 pub mod rates;
 mod serve;
@@ -169,7 +170,7 @@ impl Core {
             verifying_key,
             environment: config.environment.as_str().to_owned(),
         };
-        let key_file = config.data_dir.join("secrets.key");
+        let key_file = secrets_file(config);
         let secrets = Arc::new(SecretBox::open_or_create(&key_file, &env)?);
         let gateway = gateway(config)?;
         let manage = Arc::new(ManageKeys {
@@ -197,6 +198,16 @@ impl Core {
     }
 }
 
+/// What writes and signs webhook bodies as deliveries do, for whoever replays them.
+pub fn webhook_bodies(config: &Config) -> anyhow::Result<BodyWriter> {
+    Ok(BodyWriter::new(&gateway(config)?)?)
+}
+
+/// Where the key is that seals secrets at rest.
+fn secrets_file(config: &Config) -> PathBuf {
+    config.data_dir.join("secrets.key")
+}
+
 /// Where the admin socket is.
 pub fn admin_socket(config: &Config) -> PathBuf {
     config.data_dir.join(&config.admin.socket)
@@ -217,15 +228,8 @@ async fn open_database(config: &Config, role: Role) -> anyhow::Result<Db> {
 }
 
 fn open_signer(config: &Config, env: &Env) -> anyhow::Result<LocalSigner> {
-    let directory = config.data_dir.join("wallet");
-    let file = &config.signer.passphrase_file;
-    let configured = if file.as_os_str().is_empty() {
-        None
-    } else {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("signer.passphrase_file {}", file.display()))?;
-        Some(Zeroizing::new(text.trim().to_owned()))
-    };
+    let directory = wallet_directory(config);
+    let configured = configured_passphrase(config)?;
     let passphrase = keystore::passphrase(configured, config.is_sandbox(), &directory, env)?;
     let enabled = config.enabled();
     let settings = KeystoreSettings {
@@ -234,6 +238,21 @@ fn open_signer(config: &Config, env: &Env) -> anyhow::Result<LocalSigner> {
         chains: enabled.into_iter().map(|(network, settings)| (network, settings.chain)).collect(),
     };
     Ok(LocalSigner::open(settings, &passphrase, env.clone())?)
+}
+
+fn wallet_directory(config: &Config) -> PathBuf {
+    config.data_dir.join("wallet")
+}
+
+/// The passphrase of the file that the configuration names.
+fn configured_passphrase(config: &Config) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let file = &config.signer.passphrase_file;
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("signer.passphrase_file {}", file.display()))?;
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
 }
 
 /// The key that vouches for addresses, where there is no keystore.

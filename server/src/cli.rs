@@ -3,7 +3,14 @@
 
 pub mod admin;
 pub mod banner;
+pub mod compat;
+pub mod connection;
+pub mod doctor;
 pub mod health;
+pub mod listen;
+pub mod output;
+pub mod shell;
+pub mod trigger;
 
 use std::path::PathBuf;
 
@@ -14,6 +21,13 @@ use crate::config::Flags;
 /// A self-hosted crypto payment gateway.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cryptopayment", version, about)]
+#[command(after_help = "\
+Examples:
+  cryptopayment                                 a sandbox with simulated chains, at once
+  cryptopayment --config /etc/cryptopayment.toml
+  cryptopayment trigger paid                    in a second terminal: a paid invoice
+  cryptopayment listen --forward-to http://localhost:3000/webhook
+  cryptopayment doctor                          what is wrong, and what to do")]
 pub struct Arguments {
     /// A file with settings; see config.default.toml for all of them.
     #[arg(long, global = true, env = "CRYPTOPAYMENT_CONFIG")]
@@ -27,6 +41,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Whether it works as a server, whose log is what an operator reads.
+    pub fn serves(&self) -> bool {
+        use Command::{All, Api, Migrate, Worker};
+        matches!(self.command, None | Some(All | Api | Worker | Migrate))
+    }
+
     /// The settings among the arguments.
     pub fn flags(&self) -> Flags {
         Flags { data_dir: self.data_dir.clone() }
@@ -46,12 +66,34 @@ pub enum Command {
     Migrate,
     /// Ask the configured address whether it serves; exit code 0 if so.
     Healthcheck,
-    /// Keep merchants, keys and webhooks, through the admin socket.
+    /// Keep merchants, keys, webhooks; look at networks, deliveries and books; through the admin
+    /// socket of a running server.
     Admin(AdminArguments),
+    /// Look at configuration, files, database, clocks, nodes, rates and webhooks, and say what to do.
+    Doctor(doctor::DoctorArguments),
+    /// Send a merchant's events to a URL of yours as signed webhooks.
+    Listen(listen::ListenArguments),
+    /// Play a scenario of the sandbox and follow its invoice.
+    Trigger(trigger::TriggerArguments),
+    /// Run the documented recipes against any deployment and say what differs.
+    Compat(compat::CompatArguments),
+    /// Print a completion script for a shell, e.g. `cryptopayment completions bash`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, e.g. `cryptopayment man | man -l -`.
+    Man,
 }
 
 /// What the operator asks for.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  cryptopayment admin merchants create 'A shop'
+  cryptopayment admin keys list MERCHANT --json
+  cryptopayment admin deliveries list --state failed
+  cryptopayment admin audit")]
 pub struct AdminArguments {
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
@@ -76,6 +118,70 @@ pub enum AdminCommand {
     /// What signs a key's webhooks.
     #[command(subcommand)]
     AppKey(AppKeyCommand),
+    /// How each network stands.
+    #[command(subcommand)]
+    Networks(NetworksCommand),
+    /// What was sent to webhook endpoints.
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
+    /// Recompute the books from the postings; exit code 1 when anything is off.
+    Audit,
+}
+
+/// How each network stands.
+#[derive(Debug, Clone, Subcommand)]
+pub enum NetworksCommand {
+    /// List all networks: backend, head, scanned, lag, watermark age, pool of addresses.
+    List,
+}
+
+/// What was sent to webhook endpoints.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DeliveriesCommand {
+    /// List deliveries, the newest first.
+    List {
+        /// Only of this merchant.
+        #[arg(long, value_name = "ID")]
+        merchant: Option<String>,
+        /// Only to the endpoint of this key, pk_...
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// Only about this invoice.
+        #[arg(long, value_name = "ID")]
+        invoice: Option<String>,
+        /// Only of this event, e.g. payment.confirmed.
+        #[arg(long)]
+        event: Option<String>,
+        /// Only in this state.
+        #[arg(long)]
+        state: Option<DeliveryStateName>,
+        /// At most so many.
+        #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Show one delivery with its attempts; their requests and answers are in --json.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Send one again now; its schedule stays as it is.
+    Redeliver {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeliveryStateName {
+    /// Waits for its first attempt or a retry.
+    Pending,
+    /// Its receiver has it.
+    Delivered,
+    /// All scheduled attempts failed.
+    Failed,
+    /// Its endpoint was removed first.
+    Dropped,
 }
 
 /// Merchants.
@@ -101,6 +207,11 @@ pub enum MerchantsCommand {
         /// How much may be missing from a full payment, e.g. 0.5; at most 10.
         #[arg(long, value_name = "PERCENT", value_parser = basis_points)]
         shortfall_percent: Option<u32>,
+    },
+    /// Show a merchant and its keys.
+    Show {
+        /// Its id.
+        id: String,
     },
     /// List all merchants.
     List,
@@ -183,6 +294,11 @@ pub enum WebhookCommand {
         /// Event types; the documented two if never given.
         #[arg(long, value_delimiter = ',')]
         events: Vec<String>,
+    },
+    /// Show the URL and the event types of a key.
+    Show {
+        /// The key's public part, pk_...
+        key: String,
     },
 }
 

@@ -51,6 +51,8 @@ fn every_wrong_value_is_named_by_its_key() {
         ("CRYPTOPAYMENT_HTTP__LISTEN", "nowhere", "listen"),
         ("CRYPTOPAYMENT_HTTP__LISTNE", "127.0.0.1:1", "listne"),
         ("CRYPTOPAYMENT_HTTP__PUBLIC_URL", "ftp://x", "http.public_url"),
+        ("CRYPTOPAYMENT_HTTP__CORS_ORIGINS", "['*']", "http.cors_origins: `*`"),
+        ("CRYPTOPAYMENT_HTTP__CORS_ORIGINS", "[\"https://shop.example/\"]", "http.cors_origins"),
         ("CRYPTOPAYMENT_HTTP__BODY_BYTES_MAX", "1", "http.body_bytes_max"),
         ("CRYPTOPAYMENT_HTTP__CORS_ORIGINS", "[\"*\"]", "http.cors_origins"),
         ("CRYPTOPAYMENT_HTTP__CORS_ORIGINS", "[\"https://shop.example/\"]", "http.cors_origins"),

@@ -21,15 +21,23 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
+    if let Some(code) = cli::shell::answer(&arguments) {
+        return code;
+    }
     let config = match Config::load(arguments.config.as_deref(), &arguments.flags()) {
         Ok(config) => config,
         Err(error) => {
+            if let Some(Command::Doctor(doctor)) = &arguments.command {
+                return cli::doctor::refused(&error, doctor);
+            }
             eprintln!("configuration:\n{error}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
     let format = if config.log.format == "json" { LogFormat::Json } else { LogFormat::Text };
-    if let Err(error) = telemetry::init(format, &config.log.filter) {
+    // What a command has to say is its answer; the log is the server's.
+    let filter = if arguments.serves() { config.log.filter.as_str() } else { "error" };
+    if let Err(error) = telemetry::init(format, filter) {
         eprintln!("log.filter: {error}");
         return ExitCode::from(EXIT_USAGE);
     }
@@ -68,6 +76,17 @@ async fn run(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCode> 
         Command::Admin(admin) => {
             return cli::admin::run(&app::admin_socket(&config), admin).await;
         }
+        Command::Doctor(doctor) => {
+            let file = arguments.config.as_deref();
+            return cli::doctor::run(&config, file, &doctor, &Env::system()).await;
+        }
+        Command::Listen(listen) => return cli::listen::run(&config, listen, Env::system()).await,
+        Command::Trigger(trigger) => {
+            return cli::trigger::run(&config, trigger, Env::system()).await;
+        }
+        Command::Compat(compat) => return cli::compat::run(compat, Env::system()).await,
+        // Answered without a configuration.
+        Command::Completions { .. } | Command::Man => return Ok(ExitCode::SUCCESS),
     };
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;

@@ -118,6 +118,27 @@ async fn only_listed_metadata_comes_back() {
 }
 
 #[tokio::test]
+async fn no_cache_keeps_an_answer_and_no_browser_takes_it_for_a_page() {
+    let house = house();
+    for (method, path) in [
+        ("GET", "/api/v1/books/5"),
+        ("GET", "/nowhere/<script>alert(1)</script>"),
+        ("GET", "/api/v1/books?%3Cscript%3E=1"),
+        ("DELETE", "/api/v1/books"),
+        ("OPTIONS", "/api/v1/books"),
+        ("HEAD", "/api/v1/books/5"),
+    ] {
+        let path = path.replace('<', "%3C").replace('>', "%3E");
+        let answer = house.with(method, &path, &[], "").await;
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{method} {path}");
+        let kind = answer.header("content-type");
+        assert!(kind.is_none_or(|kind| kind == "application/json"), "{method} {path}");
+        assert!(kind.is_some() || method == "OPTIONS", "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn head_has_the_headers_of_get_and_no_body() {
     let house = house();
     let get = house.get("/api/v1/books/5").await;

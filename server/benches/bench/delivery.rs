@@ -130,15 +130,17 @@ async fn sql_alone(core: &Core) {
                     return;
                 }
                 let attempts = claimed.into_iter().map(|delivery| FinishedAttempt {
-                    delivery_id: delivery.id,
+                    delivery,
                     holder,
-                    attempt: delivery.attempt + 1,
-                    url: delivery.url,
                     started_at: now,
                     duration_ms: 1,
                     status_code: Some(200),
                     error: None,
+                    request_headers: Vec::new(),
+                    request_body: String::new(),
+                    response_headers: Vec::new(),
                     response: String::new(),
+                    is_response_cut: false,
                     next: NextStep::Delivered,
                 });
                 deliveries::finish(&db, &attempts.collect::<Vec<_>>()).await.unwrap();

@@ -27,6 +27,12 @@ pub struct Demo {
     pub app_key: String,
 }
 
+/// The credentials that an earlier start of the sandbox here has kept; `None` if there are none.
+pub fn kept(config: &Config) -> Option<Demo> {
+    let text = std::fs::read_to_string(config.data_dir.join(FILE)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
 /// The demo merchant's credentials, made if there is no merchant at all.
 pub async fn ensure(config: &Config, manage: &ManageKeys) -> anyhow::Result<Option<Demo>> {
     if !config.is_sandbox() || !config.sandbox.demo_merchant {

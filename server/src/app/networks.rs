@@ -14,6 +14,7 @@ use crate::domain::asset::Network;
 use crate::domain::price;
 use crate::env::Env;
 use crate::store::{Db, deployment};
+use crate::transport::grpc::admin::networks::ConfiguredNetwork;
 use crate::usecase::create_invoice::NetworkTerms;
 use crate::usecase::play_scenario::ScenarioBooks;
 
@@ -116,7 +117,25 @@ pub fn terms(config: &Config) -> anyhow::Result<BTreeMap<Network, NetworkTerms>>
     config.enabled().into_iter().map(read).collect()
 }
 
-fn rpc_settings(node: &Node) -> anyhow::Result<RpcSettings> {
+/// Every network as it is configured, in the documented order of balances.
+pub fn configured(config: &Config) -> Vec<ConfiguredNetwork> {
+    let read = |network: Network| {
+        let settings = config.networks.get(network.as_str())?;
+        Some(ConfiguredNetwork {
+            network,
+            enabled: settings.enabled,
+            backend: match settings.backend {
+                Backend::Sandbox => "sandbox",
+                Backend::Node => "node",
+            },
+            chain: settings.chain,
+            confirmations: settings.confirmations,
+        })
+    };
+    Network::ALL.into_iter().filter_map(read).collect()
+}
+
+pub(super) fn rpc_settings(node: &Node) -> anyhow::Result<RpcSettings> {
     let auth = if !node.cookie_file.as_os_str().is_empty() {
         RpcAuth::CookieFile(node.cookie_file.clone())
     } else if node.user.is_empty() {

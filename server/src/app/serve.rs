@@ -10,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 
-use super::{Core, admin_socket, rates};
+use super::{Core, admin_socket, networks, rates};
 use crate::config::Config;
 use crate::rates::RateSource;
 use crate::transport::access::AccessRules;
 use crate::transport::auth::Authenticator;
 use crate::transport::grpc::admin::AdminApi;
+use crate::transport::grpc::admin::deliveries::AdminDeliveryApi;
+use crate::transport::grpc::admin::ledger::AdminLedgerApi;
+use crate::transport::grpc::admin::networks::AdminNetworkApi;
 use crate::transport::grpc::balances::BalanceApi;
 use crate::transport::grpc::checkout::{CheckoutApi, WATCHERS_MAX};
 use crate::transport::grpc::events::EventApi;
@@ -24,7 +27,7 @@ use crate::transport::grpc::networks::NetworkApi;
 use crate::transport::grpc::sandbox::SandboxApi;
 use crate::transport::grpc::webhooks::WebhookApi;
 use crate::transport::listener::{self, ListenerLimits};
-use crate::transport::server::{self, PublicServices};
+use crate::transport::server::{self, AdminServices, PublicServices};
 use crate::usecase::address_leases::AddressLeases;
 use crate::usecase::create_invoice::{CreateInvoice, Groups};
 use crate::usecase::play_scenario::PlayScenario;
@@ -46,8 +49,7 @@ pub async fn spawn(
     let public = server::public(services, auth.clone(), &core.gateway, origins).await?;
     let limits = limits(config);
     limits.check()?;
-    let manage = Arc::clone(&core.manage);
-    let admin = server::admin(AdminApi { manage, auth: auth.clone() }, auth)?;
+    let admin = server::admin(admin_services(core, config, &auth, stop), auth)?;
     let socket = listener::bind_unix(&admin_socket(config)).await?;
     tasks.spawn(listener::serve_unix(socket, admin, limits.clone(), stop.clone()));
     tasks.spawn(listener::serve(listener, public.router, limits, stop.clone()));
@@ -100,6 +102,25 @@ fn services(
             chains: core.chains.controls.clone(),
             play: PlayScenario { db: core.db.clone(), books: core.chains.scenario_books() },
         }),
+    }
+}
+
+fn admin_services(
+    core: &Core,
+    config: &Config,
+    auth: &Authenticator,
+    stop: &CancellationToken,
+) -> AdminServices {
+    let manage = Arc::clone(&core.manage);
+    AdminServices {
+        manage: AdminApi { manage: Arc::clone(&manage), auth: auth.clone() },
+        networks: AdminNetworkApi {
+            db: core.db.clone(),
+            env: core.env.clone(),
+            networks: networks::configured(config),
+        },
+        deliveries: AdminDeliveryApi { manage, signals: core.signals.clone() },
+        ledger: AdminLedgerApi::new(core.db.clone(), stop.clone()),
     }
 }
 

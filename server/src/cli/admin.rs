@@ -8,29 +8,48 @@ use anyhow::Context;
 use cryptopayment_proto::admin::v1;
 use cryptopayment_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use cryptopayment_proto::admin::v1::merchant_service_client::MerchantServiceClient;
+use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::net::UnixStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+use super::output::{Answer, Section};
 use super::{
     AdminArguments, AdminCommand, AppKeyCommand, KeyView, KeysCommand, Late, MerchantsCommand,
-    WebhookCommand,
+    NetworksCommand, WebhookCommand,
 };
+
+mod audit;
+mod deliveries;
+
+/// Columns of tables of merchants, for people.
+const MERCHANT_COLUMNS: &[&str] = &["id", "name", "approved", "late", "shortfall_percent"];
+/// Columns of tables of keys, for people.
+const KEY_COLUMNS: &[&str] =
+    &["api_key", "name", "revoked", "view", "webhook_url", "webhook_events"];
 
 /// Runs one command.
 pub async fn run(socket: &Path, arguments: AdminArguments) -> anyhow::Result<ExitCode> {
     let channel = connect(socket).await?;
-    let result = match arguments.command {
+    let json = arguments.json;
+    let answer = match arguments.command {
+        AdminCommand::Audit => match audit::run(channel, json).await {
+            Ok(code) => return Ok(code),
+            Err(status) => Err(status),
+        },
         AdminCommand::Merchants(command) => merchants(channel, command).await,
         AdminCommand::Keys(command) => keys(channel, command).await,
         AdminCommand::Webhook(command) => webhook(channel, command).await,
         AdminCommand::AppKey(command) => app_key(channel, command).await,
+        AdminCommand::Networks(NetworksCommand::List) => networks(channel).await,
+        AdminCommand::Deliveries(command) => deliveries::run(channel, command).await,
     };
-    match result {
-        Ok(rows) if arguments.json => println!("{}", serde_json::to_string_pretty(&rows)?),
-        Ok(rows) => print_table(&rows),
+    match answer {
+        Ok(answer) => answer.print(json)?,
         Err(status) => {
             eprintln!("{}", status.message());
             return Ok(ExitCode::FAILURE);
@@ -52,8 +71,8 @@ async fn connect(socket: &Path) -> anyhow::Result<Channel> {
     })
 }
 
-async fn merchants(channel: Channel, command: MerchantsCommand) -> Result<Vec<Value>, Status> {
-    let mut client = MerchantServiceClient::new(channel);
+async fn merchants(channel: Channel, command: MerchantsCommand) -> Result<Answer, Status> {
+    let mut client = MerchantServiceClient::new(channel.clone());
     let found = match command {
         MerchantsCommand::Create { name } => {
             let request = v1::CreateMerchantRequest { name };
@@ -75,11 +94,23 @@ async fn merchants(channel: Channel, command: MerchantsCommand) -> Result<Vec<Va
             };
             client.update_merchant(request).await?.into_inner().merchant.into_iter().collect()
         }
+        MerchantsCommand::Show { id } => {
+            let request = v1::GetMerchantRequest { id: id.clone() };
+            let merchant = client.get_merchant(request).await?.into_inner().merchant;
+            let request = v1::ListApiKeysRequest { merchant_id: id };
+            let keys = ApiKeyServiceClient::new(channel).list_api_keys(request).await?;
+            let keys = keys.into_inner().keys.iter().map(key_row).collect();
+            let merchant = merchant.iter().map(merchant_row).collect();
+            return Ok(Answer(vec![
+                Section { title: "merchant", columns: MERCHANT_COLUMNS, rows: merchant },
+                Section { title: "keys", columns: KEY_COLUMNS, rows: keys },
+            ]));
+        }
         MerchantsCommand::List => {
             client.list_merchants(v1::ListMerchantsRequest {}).await?.into_inner().merchants
         }
     };
-    Ok(found.iter().map(merchant_row).collect())
+    Ok(Answer::table(MERCHANT_COLUMNS, found.iter().map(merchant_row).collect()))
 }
 
 fn merchant_row(merchant: &v1::Merchant) -> Value {
@@ -91,10 +122,11 @@ fn merchant_row(merchant: &v1::Merchant) -> Value {
         "approved": merchant.approved,
         "late": late,
         "shortfall_percent": format!("{}.{:02}", points / 100, points % 100),
+        "created_at": moment(merchant.created_at),
     })
 }
 
-async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Status> {
+async fn keys(channel: Channel, command: KeysCommand) -> Result<Answer, Status> {
     let mut client = ApiKeyServiceClient::new(channel);
     match command {
         KeysCommand::Create { merchant, name, full_view } => {
@@ -102,11 +134,12 @@ async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Stat
             let request =
                 v1::CreateApiKeyRequest { merchant_id: merchant, name, rest_view: view.into() };
             let created = client.create_api_key(request).await?.into_inner();
-            Ok(vec![json!({
+            let row = json!({
                 "api_key": created.key.map(|key| key.api_key),
                 "api_secret": created.api_secret,
                 "app_key": created.app_key,
-            })])
+            });
+            Ok(Answer::table(&["api_key", "api_secret", "app_key"], vec![row]))
         }
         KeysCommand::Set { key, name, view } => {
             let view = view.map(|view| match view {
@@ -115,29 +148,77 @@ async fn keys(channel: Channel, command: KeysCommand) -> Result<Vec<Value>, Stat
             });
             let request = v1::UpdateApiKeyRequest { api_key: key, name, rest_view: view };
             let key = client.update_api_key(request).await?.into_inner().key;
-            Ok(key.iter().map(key_row).collect())
+            Ok(Answer::table(KEY_COLUMNS, key.iter().map(key_row).collect()))
         }
         KeysCommand::Revoke { key } => {
             let request = v1::RevokeApiKeyRequest { api_key: key };
             let key = client.revoke_api_key(request).await?.into_inner().key;
-            Ok(key.iter().map(key_row).collect())
+            Ok(Answer::table(KEY_COLUMNS, key.iter().map(key_row).collect()))
         }
         KeysCommand::List { merchant } => {
             let request = v1::ListApiKeysRequest { merchant_id: merchant };
             let keys = client.list_api_keys(request).await?.into_inner().keys;
-            Ok(keys.iter().map(key_row).collect())
+            Ok(Answer::table(KEY_COLUMNS, keys.iter().map(key_row).collect()))
         }
     }
 }
 
-async fn webhook(channel: Channel, command: WebhookCommand) -> Result<Vec<Value>, Status> {
-    let WebhookCommand::Set { key, url, events } = command;
-    let request = v1::SetWebhookRequest { api_key: key, url, events };
-    let key = ApiKeyServiceClient::new(channel).set_webhook(request).await?.into_inner().key;
-    Ok(key.iter().map(key_row).collect())
+async fn webhook(channel: Channel, command: WebhookCommand) -> Result<Answer, Status> {
+    let mut client = ApiKeyServiceClient::new(channel);
+    let key = match command {
+        WebhookCommand::Set { key, url, events } => {
+            let request = v1::SetWebhookRequest { api_key: key, url, events };
+            client.set_webhook(request).await?.into_inner().key
+        }
+        WebhookCommand::Show { key } => {
+            let request = v1::GetApiKeyRequest { api_key: key };
+            client.get_api_key(request).await?.into_inner().key
+        }
+    };
+    Ok(Answer::table(KEY_COLUMNS, key.iter().map(key_row).collect()))
 }
 
-async fn app_key(channel: Channel, command: AppKeyCommand) -> Result<Vec<Value>, Status> {
+async fn networks(channel: Channel) -> Result<Answer, Status> {
+    let request = v1::ListNetworksRequest {};
+    let answer = NetworkServiceClient::new(channel).list_networks(request).await?.into_inner();
+    let columns = &[
+        "network",
+        "enabled",
+        "backend",
+        "chain",
+        "head",
+        "scanned",
+        "lag_blocks",
+        "watermark_age_seconds",
+        "pool_free",
+        "pool_leased",
+        "pool_used",
+        "pool_quarantined",
+    ];
+    let row = |network: &v1::Network| {
+        let pool = network.pool.unwrap_or_default();
+        json!({
+            "network": network.network,
+            "network_label": network.network_label,
+            "enabled": network.enabled,
+            "backend": network.backend,
+            "chain": network.chain,
+            "confirmations_required": network.confirmations_required,
+            "head": network.node_height,
+            "scanned": network.scanned_height,
+            "lag_blocks": network.lag_blocks,
+            "watermark_at": moment(network.watermark_at),
+            "watermark_age_seconds": network.watermark_age_seconds,
+            "pool_free": pool.free,
+            "pool_leased": pool.leased,
+            "pool_used": pool.used,
+            "pool_quarantined": pool.quarantined,
+        })
+    };
+    Ok(Answer::table(columns, answer.networks.iter().map(row).collect()))
+}
+
+async fn app_key(channel: Channel, command: AppKeyCommand) -> Result<Answer, Status> {
     let mut client = ApiKeyServiceClient::new(channel);
     let row = match command {
         AppKeyCommand::Show { key } => {
@@ -160,7 +241,7 @@ async fn app_key(channel: Channel, command: AppKeyCommand) -> Result<Vec<Value>,
             json!({ "app_key": answer.app_key })
         }
     };
-    Ok(vec![row])
+    Ok(Answer::table(&[], vec![row]))
 }
 
 fn key_row(key: &v1::ApiKey) -> Value {
@@ -170,35 +251,13 @@ fn key_row(key: &v1::ApiKey) -> Value {
         "revoked": key.revoked,
         "view": if key.rest_view() == v1::RestView::Full { "full" } else { "basic" },
         "webhook_url": key.webhook_url,
-        "webhook_events": key.webhook_events.join(","),
+        "webhook_events": key.webhook_events,
+        "created_at": moment(key.created_at),
     })
 }
 
-/// A table with a head; columns are as wide as their widest value.
-fn print_table(rows: &[Value]) {
-    let Some(head) = rows.first().and_then(Value::as_object) else {
-        println!("nothing");
-        return;
-    };
-    let columns: Vec<&String> = head.keys().collect();
-    let cell = |row: &Value, column: &str| match row.get(column) {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    let width = |column: &str| {
-        let widest = rows.iter().map(|row| cell(row, column).chars().count()).max();
-        widest.unwrap_or(0).max(column.len())
-    };
-    let line = |texts: Vec<String>| {
-        let padded = columns
-            .iter()
-            .zip(texts)
-            .map(|(column, text)| format!("{text:<w$}", w = width(column)));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
-    };
-    line(columns.iter().map(|column| column.to_uppercase()).collect());
-    for row in rows {
-        line(columns.iter().map(|column| cell(row, column)).collect());
-    }
+/// A moment as every answer writes it.
+fn moment(at: Option<prost_types::Timestamp>) -> Option<String> {
+    let at = OffsetDateTime::from_unix_timestamp(at?.seconds).ok()?;
+    at.format(&Rfc3339).ok()
 }

@@ -160,6 +160,14 @@ pub fn suspense_postings(asset: Asset, units: u128) -> Vec<Posting> {
     ])
 }
 
+/// The postings of a reversal of such a credit: no merchant was given it, none pays it back.
+pub fn suspense_reversal_postings(asset: Asset, units: u128) -> Vec<Posting> {
+    without_zeros([
+        posting(HOUSE, asset, AccountKind::Suspense, Side::Debit, units),
+        posting(HOUSE, asset, AccountKind::DepositCustody, Side::Credit, units),
+    ])
+}
+
 /// Whether debits and credits are equal.
 pub fn sums_to_zero(postings: &[Posting]) -> bool {
     let total = |side: Side| {
@@ -193,6 +201,7 @@ mod tests {
             prop_assert!(sums_to_zero(&deposit_postings(merchant, asset, units, other)));
             prop_assert!(sums_to_zero(&reversal_postings(merchant, asset, units, other)));
             prop_assert!(sums_to_zero(&suspense_postings(asset, units)));
+            prop_assert!(sums_to_zero(&suspense_reversal_postings(asset, units)));
         }
     }
 

@@ -5,6 +5,7 @@ pub mod address;
 pub mod address_text;
 pub mod amount;
 pub mod asset;
+pub mod books;
 pub mod deposit;
 pub mod event;
 pub mod failure;

@@ -31,7 +31,7 @@ pub enum PriceError {
     /// So few coins that the network would not relay them.
     #[error("is below what the network relays")]
     BelowDust,
-    /// The rate is zero or unreadable.
+    /// The rate is zero, unreadable or beyond every price.
     #[error("has no usable rate")]
     BadRate,
 }
@@ -68,12 +68,12 @@ pub fn coins_for(network: Network, cents: i64, rate: &str) -> Result<u128, Price
     let payable = asset.payable_decimals();
     let cents = u128::try_from(cents).map_err(|_| PriceError::TooSmall)?;
     let rate = parse_decimal(rate, RATE_DECIMALS).map_err(|_| PriceError::BadRate)?;
-    if rate == 0 {
-        return Err(PriceError::BadRate);
-    }
     // cents/100 dollars at rate/10^8 dollars a coin, counted in 10^-payable coins.
-    let payable_units = (cents * 10_u128.pow(payable + RATE_DECIMALS)).div_ceil(100 * rate);
-    let units = payable_units * 10_u128.pow(asset.decimals() - payable);
+    let asked = cents.checked_mul(10_u128.pow(payable + RATE_DECIMALS));
+    let asked = asked.ok_or(PriceError::TooLarge)?;
+    let coin = rate.checked_mul(100).filter(|coin| *coin > 0).ok_or(PriceError::BadRate)?;
+    let units = asked.div_ceil(coin).checked_mul(10_u128.pow(asset.decimals() - payable));
+    let units = units.ok_or(PriceError::TooLarge)?;
     if units < network.dust_limit() { Err(PriceError::BelowDust) } else { Ok(units) }
 }
 
@@ -145,5 +145,8 @@ mod tests {
         assert_eq!(coins_for(Network::Eth, 100, "3000"), Ok(333_340_000_000_000));
         assert_eq!(coins_for(Network::Btc, 100, "900000"), Err(PriceError::BelowDust));
         assert_eq!(coins_for(Network::Btc, 100, "0"), Err(PriceError::BadRate));
+        // Fits an amount, but not when it is multiplied.
+        let absurd = "9".repeat(30);
+        assert_eq!(coins_for(Network::Btc, 100, &absurd), Err(PriceError::BadRate));
     }
 }

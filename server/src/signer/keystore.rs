@@ -137,8 +137,7 @@ impl Keystore {
     /// # Errors
     /// When the stored words are none.
     pub fn seed(&self) -> Result<Zeroizing<[u8; 64]>, SignerError> {
-        let mnemonic = Mnemonic::parse(self.words.as_str()).map_err(keystore_error)?;
-        Ok(Zeroizing::new(mnemonic.to_seed("")))
+        seed_of(&self.words)
     }
 }
 
@@ -153,11 +152,29 @@ pub fn passphrase(
     directory: &Path,
     env: &Env,
 ) -> Result<Zeroizing<String>, SignerError> {
+    if let Some(known) = known_passphrase(configured, is_sandbox, directory)? {
+        return Ok(known);
+    }
+    prepare(directory)?;
+    let made = Zeroizing::new(hex::encode(env.random::<32>()));
+    private_file::write(&directory.join(PASSPHRASE_FILE), made.as_bytes())?;
+    Ok(made)
+}
+
+/// As [`passphrase`], and makes none: `None` in a sandbox that was never started.
+///
+/// # Errors
+/// As [`passphrase`].
+pub fn known_passphrase(
+    configured: Option<Zeroizing<String>>,
+    is_sandbox: bool,
+    directory: &Path,
+) -> Result<Option<Zeroizing<String>>, SignerError> {
     if let Some(given) = configured {
         return if given.is_empty() {
             Err(SignerError::Keystore("the passphrase is empty".to_owned()))
         } else {
-            Ok(given)
+            Ok(Some(given))
         };
     }
     if !is_sandbox {
@@ -166,11 +183,33 @@ pub fn passphrase(
     }
     let path = directory.join(PASSPHRASE_FILE);
     if !path.exists() {
-        prepare(directory)?;
-        private_file::write(&path, hex::encode(env.random::<32>()).as_bytes())?;
+        return Ok(None);
     }
     let text = String::from_utf8(read_private(&path)?).map_err(keystore_error)?;
-    Ok(Zeroizing::new(text.trim().to_owned()))
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+}
+
+/// Whether there is a keystore in `directory`.
+pub fn exists(directory: &Path) -> bool {
+    directory.join(FILE).exists()
+}
+
+/// The seed of the keystore in `directory`, read without its lock, beside the process that has it
+/// open. Changes nothing.
+///
+/// # Errors
+/// As [`Keystore::open`].
+pub(super) fn peek(
+    directory: &Path,
+    environment: &str,
+    passphrase: &str,
+) -> Result<Zeroizing<[u8; 64]>, SignerError> {
+    seed_of(&read(&directory.join(FILE), environment, passphrase)?)
+}
+
+fn seed_of(words: &str) -> Result<Zeroizing<[u8; 64]>, SignerError> {
+    let mnemonic = Mnemonic::parse(words).map_err(keystore_error)?;
+    Ok(Zeroizing::new(mnemonic.to_seed("")))
 }
 
 fn read(path: &Path, environment: &str, pass: &str) -> Result<Zeroizing<String>, SignerError> {

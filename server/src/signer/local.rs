@@ -2,7 +2,7 @@
 //! are touched on blocking threads only, and never leave this file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::derive::{Deriver, address_signing_key};
 use super::issue_log::IssueLog;
-use super::keystore::Keystore;
+use super::keystore::{self, Keystore};
 use super::{Signer, SignerError};
 use crate::domain::address::{ChainKind, Role, SignedAddress};
 use crate::domain::asset::Network;
@@ -106,6 +106,19 @@ impl LocalSigner {
     pub fn created(&self) -> bool {
         self.created
     }
+}
+
+/// The id of the wallet in a keystore that another process may have open. Changes nothing.
+///
+/// # Errors
+/// What is wrong: passphrase, environment, damage, permissions.
+pub fn inspect(
+    directory: &Path,
+    environment: &str,
+    passphrase: &Zeroizing<String>,
+) -> Result<String, SignerError> {
+    let seed = keystore::peek(directory, environment, passphrase)?;
+    Ok(wallet_id(&address_signing_key(&seed)?.verifying_key()))
 }
 
 /// Hex SHA-256 of a key that vouches for addresses.

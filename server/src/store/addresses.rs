@@ -51,6 +51,25 @@ pub struct PoolLevel {
     pub next_index: u32,
 }
 
+/// A network's addresses by what may be done with them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolCount {
+    /// Nobody has them.
+    pub free: u64,
+    /// A process has them ready.
+    pub leased: u64,
+    /// Each belongs to an invoice.
+    pub used: u64,
+    /// Never handed out.
+    pub quarantined: u64,
+}
+
+#[derive(FromQueryResult)]
+struct StateRow {
+    state: String,
+    count: i64,
+}
+
 #[derive(FromQueryResult)]
 struct AddressRow {
     id: Uuid,
@@ -113,6 +132,27 @@ pub async fn level(db: &Db, network: Network, wallet_id: &str, free_max: u64) ->
         next_index: u32::try_from(row.next_index)
             .map_err(|_| StoreError::Corrupt(format!("pool number {}", row.next_index)))?,
     })
+}
+
+/// The addresses of a network, counted by their state.
+pub async fn count(db: &Db, network: Network) -> Result<PoolCount> {
+    let rows: Vec<StateRow> = all(
+        db.reader(),
+        "SELECT state, COUNT(*) AS count FROM address WHERE network = $1 GROUP BY state",
+        vec![network.as_str().into()],
+    )
+    .await?;
+    let mut pool = PoolCount::default();
+    for StateRow { state, count } in rows {
+        let count = super::unsigned(count, "count of addresses")?;
+        match state.as_str() {
+            "free" => pool.free = count,
+            "leased" => pool.leased = count,
+            "used" => pool.used = count,
+            _ => pool.quarantined = count,
+        }
+    }
+    Ok(pool)
 }
 
 /// Adds a batch of addresses and raises the network's batch number. The counter's row stays locked

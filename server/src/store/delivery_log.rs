@@ -109,6 +109,17 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
 }
 
+/// Which deliveries of all merchants a list holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorFilter {
+    /// Of this merchant.
+    pub merchant_id: Option<Uuid>,
+    /// To the endpoint of this key, `pk_...`.
+    pub api_key: Option<String>,
+    /// What else.
+    pub of: DeliveryFilter,
+}
+
 #[derive(FromQueryResult)]
 struct DeliveryRow {
     id: Uuid,
@@ -235,6 +246,41 @@ pub async fn count(db: &Db, merchant_id: Uuid, filter: &DeliveryFilter) -> Resul
     );
     let row: Option<CountRow> = one(db.reader(), &sql, values).await?;
     Ok(row.and_then(|row| u32::try_from(row.total).ok()).unwrap_or(0))
+}
+
+/// A page of all merchants' deliveries, the newest first: those before the delivery `before`, if
+/// given. Ids grow with time.
+pub async fn list_all(
+    db: &Db,
+    filter: &OperatorFilter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Delivery>> {
+    let mut text = "1 = 1".to_owned();
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |condition: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            values.push(value);
+            text.push_str(&format!(" AND {condition} ${}", values.len()));
+        }
+    };
+    add("d.merchant_id =", filter.merchant_id.map(Into::into));
+    add("k.public_id =", filter.api_key.clone().map(Into::into));
+    add("d.aggregate_id =", filter.of.invoice_id.map(Into::into));
+    add("e.type =", filter.of.kind.map(|kind| kind.as_str().into()));
+    add("d.state =", filter.of.state.map(|state| state.as_str().into()));
+    add("d.id <", before.map(Into::into));
+    let sql = format!("{SELECT} WHERE {text} ORDER BY d.id DESC LIMIT {limit}");
+    let rows: Vec<DeliveryRow> = all(db.reader(), &sql, values).await?;
+    rows.into_iter().map(DeliveryRow::read).collect()
+}
+
+/// One delivery of any merchant, with whose it is.
+pub async fn get_any(db: &Db, id: Uuid) -> Result<Option<(Uuid, Delivery)>> {
+    let sql = "SELECT merchant_id AS id FROM delivery WHERE id = $1";
+    let owner: Option<FoundRow> = one(db.reader(), sql, vec![id.into()]).await?;
+    let Some(FoundRow { id: merchant_id }) = owner else { return Ok(None) };
+    Ok(get(db, merchant_id, id).await?.map(|delivery| (merchant_id, delivery)))
 }
 
 fn conditions(merchant_id: Uuid, filter: &DeliveryFilter) -> (String, Vec<Value>) {

@@ -108,6 +108,12 @@ pub async fn of_merchant(db: &Db, merchant_id: Uuid) -> Result<Vec<ApiKey>> {
     all(db.reader(), &sql, vec![merchant_id.into(), LISTED_MAX.into()]).await
 }
 
+/// The keys whose events are sent somewhere, oldest first.
+pub async fn with_endpoints(db: &Db) -> Result<Vec<ApiKey>> {
+    let sql = format!("{SELECT} WHERE p.url IS NOT NULL ORDER BY k.created_at, k.id LIMIT $1");
+    all(db.reader(), &sql, vec![LISTED_MAX.into()]).await
+}
+
 /// Revokes a key that is not yet.
 pub async fn revoke(unit: &UnitOfWork, public_id: &str, at: Micros) -> Result<()> {
     execute(

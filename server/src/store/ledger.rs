@@ -187,6 +187,25 @@ pub async fn post(
     Ok(true)
 }
 
+/// Whether a transfer has a posting on an account of this kind.
+pub async fn touches(
+    unit: &UnitOfWork,
+    transfer: TransferKind,
+    ref_id: Uuid,
+    generation: i64,
+    account: AccountKind,
+) -> Result<bool> {
+    let row: Option<IdRow> = one(
+        unit.db(),
+        "SELECT t.id FROM transfer t
+         JOIN posting p ON p.transfer_id = t.id JOIN account a ON a.id = p.account_id
+         WHERE t.kind = $1 AND t.ref_id = $2 AND t.generation = $3 AND a.kind = $4 LIMIT 1",
+        vec![transfer.as_str().into(), ref_id.into(), generation.into(), account.as_str().into()],
+    )
+    .await?;
+    Ok(row.is_some())
+}
+
 async fn write_posting(
     unit: &UnitOfWork,
     env: &Env,

@@ -11,11 +11,13 @@ pub mod deployment;
 pub mod deposits;
 pub mod events;
 pub mod idempotency;
+pub mod inspection;
 pub mod invoice_status;
 pub mod invoices;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod ledger_audit;
 pub mod ledger_entries;
 pub mod merchants;
 mod row_set;
@@ -25,7 +27,7 @@ pub mod unit_of_work;
 use std::time::Duration;
 
 use cryptopayment_migrations::Migrator;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr,
     FromQueryResult, QueryResult, Statement, Value,
@@ -40,6 +42,8 @@ const SQLITE_READERS_MAX: u32 = 8;
 const ACQUIRE_SECONDS_MAX: u64 = 10;
 /// How long SQLite waits for a lock before it gives up.
 const BUSY_SECONDS_MAX: u64 = 10;
+/// How long whoever only looks waits for a connection.
+const LOOK_SECONDS_MAX: u64 = 5;
 /// Prepared statements kept per PostgreSQL connection.
 const STATEMENTS_CACHED_MAX: usize = 512;
 
@@ -105,6 +109,25 @@ impl Db {
         Ok(Self { reader: writer.clone(), writer })
     }
 
+    /// Opens a database to look at it, beside the process that works on it or without one. Nothing is
+    /// made or changed, a missing SQLite file included.
+    pub async fn open_read_only(url: &str) -> Result<Self> {
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(LOOK_SECONDS_MAX))
+            .connect_timeout(Duration::from_secs(LOOK_SECONDS_MAX))
+            .sqlx_logging(false)
+            .map_sqlx_postgres_opts(|o| {
+                o.application_name("cryptopayment-doctor")
+                    .options([("default_transaction_read_only", "on")])
+            })
+            // Its journal mode is a property of the file, which is left as it is.
+            .map_sqlx_sqlite_opts(|o| sqlite_settings(o).create_if_missing(false).read_only(true));
+        let reader = Database::connect(options).await?;
+        Ok(Self { writer: reader.clone(), reader })
+    }
+
     /// Runs every migration the database has not seen.
     pub async fn migrate(&self) -> Result<()> {
         Migrator::up(&self.writer, None).await?;
@@ -145,15 +168,18 @@ fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
         .min_connections(1)
         .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
         .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(|o| {
-            o.journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                // Without it INSERT OR REPLACE would pass the append-only triggers.
-                .pragma("recursive_triggers", "ON")
-                .busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))
-        });
+        .map_sqlx_sqlite_opts(|o| sqlite_settings(o).journal_mode(SqliteJournalMode::Wal));
     options
+}
+
+/// What every connection to SQLite is set to.
+fn sqlite_settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        // Without it INSERT OR REPLACE would pass the append-only triggers.
+        .pragma("recursive_triggers", "ON")
+        .busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))
 }
 
 /// The lease clock: the database's own time in microseconds, the one clock that replicas share.

@@ -10,8 +10,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use cryptopayment_proto::options::v1::{Audience, Scope};
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 use tonic::body::Body;
 
@@ -87,13 +87,13 @@ impl Authenticator {
             // Health, reflection and unknown methods: nothing of anybody's is behind them.
             return next.run(request).await;
         };
-        let header = request.headers().get(AUTHORIZATION);
+        let headers = request.headers();
         let exists = this.shared.is_sandbox || !access.is_sandbox_only();
         let authenticated = match access.audience {
             // The invoice's id is all that a payer has; nobody calls.
             Audience::Payer if exists => return next.run(request).await,
             Audience::Merchant | Audience::Sandbox if exists => {
-                this.authenticate(header, access.scope).await
+                this.authenticate(headers, access.scope).await
             }
             // What exists elsewhere does not exist here.
             _ => Err(unknown_method()),
@@ -130,10 +130,10 @@ impl Authenticator {
 
     async fn authenticate(
         &self,
-        header: Option<&HeaderValue>,
+        headers: &HeaderMap,
         scope: Scope,
     ) -> Result<Authenticated, Failure> {
-        let (public_id, secret) = credentials(header)?;
+        let (public_id, secret) = credentials(headers)?;
         self.check_mode(public_id)?;
         let key = self.key(public_id).await?.ok_or_else(invalid)?;
         let matches: bool = digest(secret).ct_eq(key.digest.as_slice()).into();
@@ -199,15 +199,20 @@ impl Authenticator {
     }
 }
 
-/// The public and secret part of `Bearer KEY:SECRET`.
-fn credentials(header: Option<&HeaderValue>) -> Result<(&str, &str), Failure> {
-    let header = header.ok_or_else(|| {
+/// The public and secret part of `Bearer KEY:SECRET`. Of two such headers a proxy in front may have
+/// looked at the other one: neither counts.
+fn credentials(headers: &HeaderMap) -> Result<(&str, &str), Failure> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let header = values.next().ok_or_else(|| {
         Failure::new(
             Class::Unauthenticated,
             Reason::CredentialsMissing,
             "send `Authorization: Bearer KEY:SECRET`",
         )
     })?;
+    if values.next().is_some() {
+        return Err(invalid());
+    }
     let text = header.to_str().ok().filter(|text| text.len() <= AUTHORIZATION_BYTES_MAX);
     let (scheme, rest) = text.and_then(|text| text.split_once(' ')).ok_or_else(invalid)?;
     let (public_id, secret) = rest.trim().split_once(':').ok_or_else(invalid)?;

@@ -32,8 +32,13 @@ pub fn micros(at: &Timestamp) -> Micros {
 
 /// An id that a caller gave; text that is no UUID names nothing.
 pub fn id(text: &str, missing: fn() -> Failure) -> Result<Uuid, Failure> {
+    id_in("id", text, missing)
+}
+
+/// The same for a field of another name.
+pub fn id_in(field: &str, text: &str, missing: fn() -> Failure) -> Result<Uuid, Failure> {
     if text.is_empty() {
-        return Err(Failure::field("id", Reason::FieldRequired, "is required"));
+        return Err(Failure::field(field, Reason::FieldRequired, "is required"));
     }
     Uuid::try_parse(text).map_err(|_| missing())
 }

@@ -8,7 +8,10 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use cryptopayment_proto::DESCRIPTOR_SET;
 use cryptopayment_proto::admin::v1::api_key_service_server::ApiKeyServiceServer;
+use cryptopayment_proto::admin::v1::delivery_service_server::DeliveryServiceServer;
+use cryptopayment_proto::admin::v1::ledger_service_server::LedgerServiceServer;
 use cryptopayment_proto::admin::v1::merchant_service_server::MerchantServiceServer;
+use cryptopayment_proto::admin::v1::network_service_server::NetworkServiceServer as AdminNetworkServiceServer;
 use cryptopayment_proto::checkout::v1::checkout_service_server::CheckoutServiceServer;
 use cryptopayment_proto::checkout::v1::sandbox_checkout_service_server::SandboxCheckoutServiceServer;
 use cryptopayment_proto::options::v1::Audience;
@@ -36,6 +39,9 @@ use super::access::AccessRules;
 use super::auth::Authenticator;
 use super::errors_page;
 use super::grpc::admin::AdminApi;
+use super::grpc::admin::deliveries::AdminDeliveryApi;
+use super::grpc::admin::ledger::AdminLedgerApi;
+use super::grpc::admin::networks::AdminNetworkApi;
 use super::grpc::balances::BalanceApi;
 use super::grpc::checkout::CheckoutApi;
 use super::grpc::events::EventApi;
@@ -94,6 +100,18 @@ pub struct PublicServices {
     pub checkout: CheckoutApi,
     /// SandboxService and the checkout page's buttons, on a sandbox.
     pub sandbox: Option<SandboxApi>,
+}
+
+/// The services of the admin socket.
+pub struct AdminServices {
+    /// MerchantService and ApiKeyService.
+    pub manage: AdminApi,
+    /// NetworkService.
+    pub networks: AdminNetworkApi,
+    /// DeliveryService.
+    pub deliveries: AdminDeliveryApi,
+    /// LedgerService.
+    pub ledger: AdminLedgerApi,
 }
 
 /// The public port: what it serves, and what says that it does.
@@ -201,12 +219,16 @@ async fn grpc_routes(services: PublicServices) -> anyhow::Result<(Router, Health
 }
 
 /// The router of the admin socket.
-pub fn admin(api: AdminApi, auth: Authenticator) -> anyhow::Result<Router> {
+pub fn admin(services: AdminServices, auth: Authenticator) -> anyhow::Result<Router> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
         .build_v1()?;
-    let routes = Routes::new(MerchantServiceServer::new(api.clone()))
-        .add_service(ApiKeyServiceServer::new(api))
+    let AdminServices { manage, networks, deliveries, ledger } = services;
+    let routes = Routes::new(MerchantServiceServer::new(manage.clone()))
+        .add_service(ApiKeyServiceServer::new(manage))
+        .add_service(AdminNetworkServiceServer::new(networks))
+        .add_service(DeliveryServiceServer::new(deliveries))
+        .add_service(LedgerServiceServer::new(ledger))
         .add_service(reflection);
     Ok(with_unknown(routes)
         .layer(axum::middleware::from_fn_with_state(auth, Authenticator::operator)))

@@ -13,6 +13,7 @@ use crate::domain::event::{EventBody, EventKind};
 use crate::domain::invoice::{Evaluation, Moment, Status, evaluate};
 use crate::domain::ledger::{
     AccountKey, AccountKind, TransferKind, deposit_postings, reversal_postings, suspense_postings,
+    suspense_reversal_postings,
 };
 use crate::domain::{amount, price};
 use crate::env::Env;
@@ -204,16 +205,24 @@ impl ApplyDeposits {
 
     async fn reverse(&self, unit: &UnitOfWork, invoice: &Invoice, deposit: &Deposit) -> Result<()> {
         let asset = invoice.network.asset();
-        let account =
-            AccountKey { owner: invoice.merchant_id, asset, kind: AccountKind::MerchantAvailable };
-        let balance = ledger::balance(unit, &self.env, account).await?;
-        let available = balance.posted.saturating_sub(balance.held);
+        let (credit, generation) = (TransferKind::Deposit, deposit.credit_generation);
+        let was_suspended =
+            ledger::touches(unit, credit, deposit.id, generation, AccountKind::Suspense).await?;
+        let postings = if was_suspended {
+            suspense_reversal_postings(asset, deposit.units)
+        } else {
+            let owner = invoice.merchant_id;
+            let account = AccountKey { owner, asset, kind: AccountKind::MerchantAvailable };
+            let balance = ledger::balance(unit, &self.env, account).await?;
+            let available = balance.posted.saturating_sub(balance.held);
+            reversal_postings(owner, asset, deposit.units, available)
+        };
         let transfer = NewTransfer {
             kind: TransferKind::DepositReversal,
             ref_id: deposit.id,
-            generation: deposit.credit_generation,
+            generation,
             asset,
-            postings: reversal_postings(invoice.merchant_id, asset, deposit.units, available),
+            postings,
         };
         ledger::post(unit, &self.env, &transfer, self.env.now()).await?;
         tracing::warn!(invoice = %invoice.id, txid = deposit.txid, "credited deposit left the chain");

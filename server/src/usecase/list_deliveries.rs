@@ -8,10 +8,12 @@ use super::page_token::Binding;
 use crate::domain::event::EventKind;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::store::Db;
-use crate::store::delivery_log::{self, Attempt, Delivery, DeliveryFilter};
+use crate::store::delivery_log::{self, Attempt, Delivery, DeliveryFilter, OperatorFilter};
 
 /// Deliveries on a page.
 pub const PER_PAGE: u32 = 20;
+/// Deliveries on a page of the operator's.
+pub const OPERATOR_PER_PAGE: u32 = 50;
 /// Attempts of one delivery that are shown.
 pub const ATTEMPTS_SHOWN_MAX: u32 = 50;
 
@@ -57,6 +59,26 @@ pub async fn get(db: &Db, caller: &Caller, id: Uuid) -> Result<(Delivery, Vec<At
     // In this order: whoever sees an attempt also sees what it did to the delivery.
     let attempts = delivery_log::attempts(db, merchant_id, id, ATTEMPTS_SHOWN_MAX).await?;
     let delivery = delivery_log::get(db, merchant_id, id).await?.ok_or_else(not_found)?;
+    Ok((delivery, attempts))
+}
+
+/// A page of all merchants' deliveries, and the id that the next page begins before.
+pub async fn of_all(
+    db: &Db,
+    filter: &OperatorFilter,
+    before: Option<Uuid>,
+) -> Result<(Vec<Delivery>, Option<Uuid>), Failure> {
+    let mut found = delivery_log::list_all(db, filter, before, OPERATOR_PER_PAGE + 1).await?;
+    let more = found.len() > OPERATOR_PER_PAGE as usize;
+    found.truncate(OPERATOR_PER_PAGE as usize);
+    let next = found.last().filter(|_| more).map(|last| last.id);
+    Ok((found, next))
+}
+
+/// One delivery of any merchant with its newest attempts.
+pub async fn get_any(db: &Db, id: Uuid) -> Result<(Delivery, Vec<Attempt>), Failure> {
+    let (merchant_id, delivery) = delivery_log::get_any(db, id).await?.ok_or_else(not_found)?;
+    let attempts = delivery_log::attempts(db, merchant_id, id, ATTEMPTS_SHOWN_MAX).await?;
     Ok((delivery, attempts))
 }
 

@@ -4,6 +4,7 @@
 
 pub mod address_leases;
 pub mod apply_deposits;
+pub mod audit_ledger;
 pub mod cancel_invoice;
 pub mod create_invoice;
 pub mod fill_pool;

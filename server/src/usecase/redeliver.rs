@@ -8,10 +8,11 @@ use super::list_deliveries::not_found;
 use super::webhook_secrets::no_endpoint;
 use super::{Caller, request_id};
 use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::store::delivery_log::{self, Delivery, Redelivery};
 use crate::store::idempotency::{self, Claim};
-use crate::store::{Db, UnitOfWork};
+use crate::store::{Db, UnitOfWork, audit};
 
 /// How often one delivery can be sent again.
 pub const REDELIVERIES_MAX: u32 = 100;
@@ -27,11 +28,27 @@ pub async fn run(
     request_id: Option<&str>,
 ) -> Result<Delivery, Failure> {
     let request_id = request_id::read(request_id)?;
+    // In a set of rows the nil id stands for none; a claim must name what it is about.
+    if id.is_nil() {
+        return Err(not_found());
+    }
     let unit = db.begin("redeliver_delivery").await?;
     if apply(&unit, env, caller, id, request_id).await? {
         unit.commit().await?;
     }
     delivery_log::get(db, caller.merchant_id, id).await?.ok_or_else(not_found)
+}
+
+/// Asks for a delivery of any merchant to be sent again, for the operator.
+pub async fn run_any(db: &Db, env: &Env, id: Uuid, actor: &str) -> Result<Delivery, Failure> {
+    let (merchant_id, delivery) = delivery_log::get_any(db, id).await?.ok_or_else(not_found)?;
+    let now = env.now();
+    let unit = db.begin("redeliver_delivery").await?;
+    request(&unit, merchant_id, id, now).await?;
+    let object = delivery.id.to_string();
+    audit::append(&unit, actor, "delivery.redeliver", &object, "", now).await?;
+    unit.commit().await?;
+    delivery_log::get(db, merchant_id, id).await?.ok_or_else(not_found)
 }
 
 /// Whether anything is to be committed.
@@ -59,9 +76,18 @@ async fn apply(
             return Ok(false);
         }
     }
-    let merchant_id = caller.merchant_id;
+    request(unit, caller.merchant_id, id, now).await?;
+    Ok(true)
+}
+
+async fn request(
+    unit: &UnitOfWork,
+    merchant_id: Uuid,
+    id: Uuid,
+    now: Micros,
+) -> Result<(), Failure> {
     match delivery_log::request_redelivery(unit, merchant_id, id, now, REDELIVERIES_MAX).await? {
-        Redelivery::Requested => Ok(true),
+        Redelivery::Requested => Ok(()),
         Redelivery::NoDelivery => Err(not_found()),
         Redelivery::NoEndpoint => Err(no_endpoint()),
         Redelivery::Exhausted => {

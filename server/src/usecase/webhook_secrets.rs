@@ -43,6 +43,19 @@ pub struct Sealed<'a> {
     pub previous_until: Option<i64>,
 }
 
+impl<'a> Sealed<'a> {
+    /// Those of a key.
+    pub fn of(key: &'a ApiKey) -> Self {
+        Self {
+            api_key_id: key.id,
+            app_key: &key.app_key,
+            secret: key.signing_secret.as_deref(),
+            secret_previous: key.signing_secret_previous.as_deref(),
+            previous_until: key.signing_secret_previous_until,
+        }
+    }
+}
+
 /// What signs an attempt.
 #[derive(Clone)]
 pub struct Signers {
@@ -175,14 +188,8 @@ impl ManageKeys {
 
     /// What signs a key's webhooks now.
     pub fn signers(&self, key: &ApiKey) -> Result<Signers, Failure> {
-        let sealed = Sealed {
-            api_key_id: key.id,
-            app_key: &key.app_key,
-            secret: key.signing_secret.as_deref(),
-            secret_previous: key.signing_secret_previous.as_deref(),
-            previous_until: key.signing_secret_previous_until,
-        };
-        open(&self.secrets, sealed, self.env.now()).map_err(|e| Failure::internal(e.to_string()))
+        let opened = open(&self.secrets, Sealed::of(key), self.env.now());
+        opened.map_err(|error| Failure::internal(error.to_string()))
     }
 
     /// The APP_KEY that will sign a key's webhooks once it is activated.

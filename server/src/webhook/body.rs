@@ -9,9 +9,13 @@ use rpc_gateway::{Gateway, MessageWriter, View};
 
 use super::signing;
 use crate::domain::event::EventBody;
+use crate::domain::time::Micros;
 
 /// The message whose JSON form is the body.
 const MESSAGE: &str = "cryptopayment.v1.WebhookBody";
+
+/// The event name of a test.
+const TEST_EVENT: &str = "webhook.test";
 
 /// Writes signed bodies.
 #[derive(Clone)]
@@ -47,6 +51,51 @@ impl BodyWriter {
             .map_err(|error| BodyError(error.to_string()))?;
         Ok(Bytes::from(json))
     }
+}
+
+/// The body of a test, about no invoice: a handler that ships on `confirmed` does not ship on this.
+pub fn test_event(now: Micros) -> EventBody {
+    EventBody {
+        event: TEST_EVENT.to_owned(),
+        invoice_id: uuid::Uuid::nil(),
+        order_id: None,
+        status: "pending".to_owned(),
+        network: "trc20".to_owned(),
+        coin: "USDT".to_owned(),
+        amount_usd: "1.00".to_owned(),
+        amount_crypto: "1.00".to_owned(),
+        paid_amount: "0".to_owned(),
+        txid: None,
+        confirmations: 0,
+        address: String::new(),
+        timestamp: now.0,
+    }
+}
+
+/// The event that a message of the event log tells: what its webhook was made of.
+///
+/// # Errors
+/// When the message names no invoice.
+pub fn event(message: &v1::WebhookBody) -> Result<EventBody, BodyError> {
+    let at = message.timestamp.unwrap_or_default();
+    let micros = at.seconds.saturating_mul(1_000_000).saturating_add(i64::from(at.nanos) / 1_000);
+    let invoice_id = uuid::Uuid::try_parse(&message.invoice_id)
+        .map_err(|_| BodyError("the event names no invoice".to_owned()))?;
+    Ok(EventBody {
+        event: message.event.clone(),
+        invoice_id,
+        order_id: message.order_id.clone(),
+        status: message.status.clone(),
+        network: message.network.clone(),
+        coin: message.coin.clone(),
+        amount_usd: message.amount_usd.clone(),
+        amount_crypto: message.amount_crypto.clone(),
+        paid_amount: message.paid_amount.clone(),
+        txid: message.txid.clone(),
+        confirmations: message.confirmations,
+        address: message.address.clone(),
+        timestamp: micros,
+    })
 }
 
 /// The contract's message of an event, not yet signed.

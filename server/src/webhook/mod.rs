@@ -18,5 +18,5 @@ pub mod target;
 
 pub use client::{ClientError, DeliveryError, Outcome, WebhookClient, WebhookLimits};
 pub use request::{Message, SignedRequest};
-pub use resolver::Lookup;
+pub use resolver::{Lookup, Unreachable, resolve};
 pub use target::{TargetError, TargetPolicy, check_url};

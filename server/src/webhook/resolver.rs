@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
-use super::target::TargetPolicy;
+use super::target::{TargetError, TargetPolicy, check_url};
 
 /// Names looked up at once; the system's resolver takes a thread for each, also when the delivery
 /// that asked has given up.
@@ -64,6 +64,39 @@ pub(super) struct BlockedAddress;
 pub(super) struct GuardedResolver {
     pub(super) lookup: Arc<dyn Lookup>,
     pub(super) policy: TargetPolicy,
+}
+
+/// Why nothing would be sent to a URL.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// Its text is not allowed.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Its name does not resolve.
+    #[error("the name {0} does not resolve")]
+    Dns(String),
+    /// Its name resolves to an address that is not allowed.
+    #[error("the name {0} resolves to an address that is not allowed")]
+    Blocked(String),
+}
+
+/// Whether deliveries to a URL would be sent: both gates are passed, nothing is sent. Returns where to.
+///
+/// # Errors
+/// See [`Unreachable`].
+pub async fn resolve(policy: &TargetPolicy, url: &str) -> Result<Vec<IpAddr>, Unreachable> {
+    let url = check_url(policy, url)?;
+    let host = url.host_str().unwrap_or_default();
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let found = SystemLookup::default().lookup(name).await.unwrap_or_default();
+    if found.is_empty() {
+        return Err(Unreachable::Dns(name.to_owned()));
+    }
+    if found.iter().all(|ip| policy.allows(*ip)) {
+        Ok(found)
+    } else {
+        Err(Unreachable::Blocked(name.to_owned()))
+    }
 }
 
 impl Resolve for GuardedResolver {

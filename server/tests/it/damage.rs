@@ -4,8 +4,10 @@
 use sea_orm::{ConnectionTrait, Database, DbBackend};
 
 use crate::conformance::cases::exact_payment_confirms;
-use crate::conformance::world::World;
+use crate::conformance::world::{World, asked};
+use cryptopayment::chain::ForkFate;
 use cryptopayment::domain::asset::Network;
+use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_and_agreed_terms_can_not_be_changed() {
@@ -61,11 +63,34 @@ async fn one_damaged_invoice_holds_up_nobody_else() {
     db.execute_unprepared(&sql).await.unwrap();
     db.close().await.unwrap();
     world.mine_deep(&sound).await;
-    world
-        .wait(
-            &sound,
-            cryptopayment_sdk::v1::InvoiceStatus::Confirmed,
-            cryptopayment_sdk::v1::InvoiceException::None,
-        )
-        .await;
+    world.wait(&sound, InvoiceStatus::Confirmed, InvoiceException::None).await;
+}
+
+/// Money on an address that the signer did not vouch for is nobody's: it is kept aside, and when it
+/// leaves the chain it leaves from there and costs no merchant anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_kept_aside_is_taken_back_from_there() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let (sound, forged) = (world.invoice().await, world.invoice().await);
+    let db = Database::connect(&world.server.database_url).await.unwrap();
+    let sql = format!(
+        "UPDATE address SET signature = (SELECT signature FROM address WHERE text = '{}')
+         WHERE text = '{}'",
+        sound.address, forged.address
+    );
+    db.execute_unprepared(&sql).await.unwrap();
+    db.close().await.unwrap();
+    let good = world.pay(&sound, 1, 1).await;
+    let bad = world.pay(&forged, 1, 1).await;
+    world.wait_seen(&sound, &good).await;
+    world.wait_seen(&forged, &bad).await;
+    let required = sound.confirmations.unwrap().required;
+    world.chain.mine(required).await.unwrap();
+    world.wait(&forged, InvoiceStatus::Confirmed, InvoiceException::None).await;
+    world.wait_available(asked(&sound)).await;
+
+    world.fork(required, &bad, ForkFate::DoubleSpend).await;
+    world.wait(&forged, InvoiceStatus::Pending, InvoiceException::Reorged).await;
+    world.wait_available(asked(&sound)).await;
+    world.finish().await;
 }

@@ -11,6 +11,7 @@ mod deliveries;
 mod golden;
 mod groups;
 mod grpc;
+mod hardening;
 mod ledger;
 mod pages;
 mod policies;

@@ -8,3 +8,4 @@ pub mod parts;
 pub mod receiver;
 pub mod rest;
 pub mod server;
+pub mod wire;

@@ -5,6 +5,7 @@
 pub mod block;
 mod matching;
 pub mod reader;
+pub mod report;
 pub mod rpc;
 pub mod writer;
 

@@ -33,7 +33,7 @@ const TRANSACTIONS_PER_REQUEST: usize = 20;
 /// Reads one Bitcoin-like chain.
 pub struct BitcoinReader {
     parameters: ChainParameters,
-    rpc: Rpc,
+    pub(super) rpc: Rpc,
     /// The transactions of the last mempool read (`None`: wholly inside MWEB).
     waiting: Mutex<HashMap<Txid, Waiting>>,
 }

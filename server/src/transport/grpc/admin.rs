@@ -1,4 +1,9 @@
-//! The operator's services: merchants and keys. Served on the admin socket alone.
+//! The operator's services: here merchants and keys, below networks, deliveries and the ledger. Served
+//! on the admin socket alone.
+
+pub mod deliveries;
+pub mod ledger;
+pub mod networks;
 
 use std::sync::Arc;
 
@@ -67,6 +72,16 @@ impl MerchantService for AdminApi {
         Ok(Response::new(v1::UpdateMerchantResponse { merchant: Some(shown(&merchant)) }))
     }
 
+    async fn get_merchant(
+        &self,
+        request: Request<v1::GetMerchantRequest>,
+    ) -> Result<Response<v1::GetMerchantResponse>, Status> {
+        let id = merchant_id(&request.get_ref().id)?;
+        let found = merchants::get(&self.manage.db, id).await.map_err(store_status)?;
+        let merchant = found.as_ref().map(shown).ok_or_else(|| status(no_merchant()))?;
+        Ok(Response::new(v1::GetMerchantResponse { merchant: Some(merchant) }))
+    }
+
     async fn list_merchants(
         &self,
         _request: Request<v1::ListMerchantsRequest>,
@@ -115,6 +130,14 @@ impl ApiKeyService for AdminApi {
         let key = self.manage.update_key(&message.api_key, &change, ACTOR).await.map_err(status)?;
         self.auth.forget(&message.api_key);
         Ok(Response::new(v1::UpdateApiKeyResponse { key: Some(shown_key(&key)) }))
+    }
+
+    async fn get_api_key(
+        &self,
+        request: Request<v1::GetApiKeyRequest>,
+    ) -> Result<Response<v1::GetApiKeyResponse>, Status> {
+        let key = self.manage.key(&request.get_ref().api_key).await.map_err(status)?;
+        Ok(Response::new(v1::GetApiKeyResponse { key: Some(shown_key(&key)) }))
     }
 
     async fn list_api_keys(
@@ -187,9 +210,11 @@ impl AdminApi {
 }
 
 fn merchant_id(text: &str) -> Result<Uuid, Status> {
-    let missing =
-        || Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant");
-    convert::id(text, missing).map_err(status)
+    convert::id(text, no_merchant).map_err(status)
+}
+
+fn no_merchant() -> Failure {
+    Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant")
 }
 
 fn honors_late(policy: i32) -> Result<bool, Failure> {

@@ -18,7 +18,7 @@ use crate::domain::failure::{Class, Failure, Reason};
 use crate::env::Env;
 use crate::signals::Signals;
 use crate::store::Db;
-use crate::store::events::{self, Event};
+use crate::store::events::{self, Event, LogRange};
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
 
@@ -110,19 +110,23 @@ impl EventApi {
         }
     }
 
-    /// Refuses a cursor whose next event is gone, and one from the future.
     async fn check_cursor(&self, merchant_id: Uuid, after: u64) -> Result<(), Status> {
         let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
-        if after > 0 && after + 1 < range.first {
-            let text = format!("the oldest event kept is {}", range.first);
-            return Err(status(Failure::new(Class::OutOfRange, Reason::CursorExpired, text)));
-        }
-        if after >= range.next {
-            let text = format!("is beyond the newest event {}", range.next - 1);
-            return Err(status(Failure::field("after", Reason::InvalidField, text)));
-        }
-        Ok(())
+        check_cursor(&range, after).map_err(status)
     }
+}
+
+/// Refuses a cursor from the future, and one whose next event is gone.
+fn check_cursor(range: &LogRange, after: u64) -> Result<(), Failure> {
+    if after >= range.next {
+        let text = format!("is beyond the newest event {}", range.next - 1);
+        return Err(Failure::field("after", Reason::InvalidField, text));
+    }
+    if after > 0 && after + 1 < range.first {
+        let text = format!("the oldest event kept is {}", range.first);
+        return Err(Failure::new(Class::OutOfRange, Reason::CursorExpired, text));
+    }
+    Ok(())
 }
 
 /// A stream under way.
@@ -177,6 +181,26 @@ impl Streaming {
                     return Some((Err(ended), self));
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_lies_between_what_is_kept_and_what_is_newest() {
+        let range = LogRange { first: 10, next: 20 };
+        let refused = |after| check_cursor(&range, after).err().map(|failure| failure.reason);
+        for after in [0, 9, 10, 19] {
+            assert_eq!(refused(after), None, "{after}");
+        }
+        for after in [1, 8] {
+            assert_eq!(refused(after), Some(Reason::CursorExpired), "{after}");
+        }
+        for after in [20, u64::MAX - 1, u64::MAX] {
+            assert_eq!(refused(after), Some(Reason::InvalidField), "{after}");
         }
     }
 }

@@ -49,12 +49,13 @@ impl SandboxService for SandboxApi {
     ) -> Result<Response<v1::PayInvoiceResponse>, Status> {
         let caller = caller(&request)?;
         let message = request.get_ref();
-        let id = convert::id(&message.invoice_id, not_found).map_err(status)?;
+        let id = convert::id_in("invoice_id", &message.invoice_id, not_found).map_err(status)?;
         let view = invoices::get(&self.db, caller.merchant_id, id).await.map_err(store_status)?;
         let view = view.ok_or_else(|| status(not_found()))?;
         if message.blocks > BLOCKS_MAX {
             return Err(status(out_of_range("blocks", BLOCKS_MAX)));
         }
+        payment_kind(message.kind).map_err(status)?;
         let chain = self.chain(view.invoice.network)?;
         let txids = self.pay(chain, &view, message).await?;
         if message.blocks > 0 {
@@ -69,7 +70,7 @@ impl SandboxService for SandboxApi {
     ) -> Result<Response<v1::PlayScenarioResponse>, Status> {
         let caller = caller(&request)?;
         let message = request.get_ref();
-        let id = convert::id(&message.invoice_id, not_found).map_err(status)?;
+        let id = convert::id_in("invoice_id", &message.invoice_id, not_found).map_err(status)?;
         let asked = scenario(message.scenario).map_err(status)?;
         let noted = self.play.run(caller.merchant_id, id, asked).await.map_err(status)?;
         let state = match noted.state {
@@ -106,8 +107,7 @@ impl SandboxService for SandboxApi {
             return Err(status(out_of_range("depth", FORK_BLOCKS_MAX)));
         }
         let chain = self.chain_named(&message.network)?;
-        let fates: Vec<(String, ForkFate)> =
-            message.fates.iter().map(|fate| (fate.txid.clone(), fork_fate(fate.fate()))).collect();
+        let fates = fates(&message.fates).map_err(status)?;
         let tip = chain.fork(message.depth, &fates).await.map_err(refused)?;
         Ok(Response::new(v1::ForkResponse { height: height(&tip), hash: tip.hash }))
     }
@@ -202,6 +202,10 @@ impl SandboxApi {
     }
 
     fn chain_named(&self, name: &str) -> Result<&Arc<dyn SandboxControl>, Status> {
+        if name.is_empty() {
+            let missing = Failure::field("network", Reason::FieldRequired, "is required");
+            return Err(status(missing));
+        }
         let network: Network =
             name.parse().map_err(|error: crate::domain::asset::UnknownName| {
                 status(Failure::field("network", Reason::UnknownNetwork, error.to_string()))
@@ -235,6 +239,29 @@ fn scenario(asked: i32) -> Result<Scenario, Failure> {
             return Err(Failure::field("scenario", Reason::UnknownScenario, hint));
         }
     })
+}
+
+/// How to pay. A number that no name belongs to is refused: it would pay in full.
+pub(super) fn payment_kind(asked: i32) -> Result<v1::PaymentKind, Failure> {
+    v1::PaymentKind::try_from(asked)
+        .map_err(|_| Failure::field("kind", Reason::InvalidField, "is no kind of payment"))
+}
+
+/// A fate of the field `field`.
+pub(super) fn fate(field: &str, asked: i32) -> Result<v1::Fate, Failure> {
+    v1::Fate::try_from(asked).map_err(|_| Failure::field(field, Reason::InvalidField, "is no fate"))
+}
+
+fn fates(asked: &[v1::TransactionFate]) -> Result<Vec<(String, ForkFate)>, Failure> {
+    let one = |(n, asked): (usize, &v1::TransactionFate)| {
+        if asked.txid.is_empty() {
+            let field = format!("fates[{n}].txid");
+            return Err(Failure::field(&field, Reason::FieldRequired, "is required"));
+        }
+        let fate = fate(&format!("fates[{n}].fate"), asked.fate)?;
+        Ok((asked.txid.clone(), fork_fate(fate)))
+    };
+    asked.iter().enumerate().map(one).collect()
 }
 
 pub(super) fn fork_fate(fate: v1::Fate) -> ForkFate {

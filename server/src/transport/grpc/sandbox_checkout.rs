@@ -7,7 +7,7 @@ use cryptopayment_proto::sandbox::v1::{Fate, PayInvoiceRequest, PaymentKind};
 use tonic::{Request, Response, Status};
 
 use super::checkout::view;
-use super::sandbox::{SandboxApi, fork_fate, height, out_of_range, refused};
+use super::sandbox::{SandboxApi, fate, fork_fate, height, out_of_range, payment_kind, refused};
 use crate::domain::deposit::{Deposit, DepositState};
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::store::invoices::InvoiceView;
@@ -30,7 +30,7 @@ impl SandboxCheckoutService for SandboxCheckoutApi {
     ) -> Result<Response<v1::PayCheckoutResponse>, Status> {
         let message = request.get_ref();
         let view = self.view(&message.id).await?;
-        let kind = message.kind();
+        let kind = payment_kind(message.kind).map_err(status)?;
         if kind == PaymentKind::Unspecified {
             return Err(status(required("kind")));
         }
@@ -60,7 +60,7 @@ impl SandboxCheckoutService for SandboxCheckoutApi {
     ) -> Result<Response<v1::ReorgCheckoutResponse>, Status> {
         let message = request.get_ref();
         let view = self.view(&message.id).await?;
-        let fate = message.fate();
+        let fate = fate("fate", message.fate).map_err(status)?;
         if !matches!(fate, Fate::Unconfirm | Fate::DoubleSpend) {
             return Err(status(required("fate")));
         }

@@ -8,7 +8,6 @@ use cryptopayment_proto::v1::webhook_service_server::WebhookService;
 use tonic::{Request, Response, Status};
 
 use super::{caller, webhook_answers as answers};
-use crate::domain::event::EventBody;
 use crate::domain::failure::{Failure, Reason};
 use crate::signals::Signals;
 use crate::store::keys::ApiKey;
@@ -19,12 +18,10 @@ use crate::usecase::list_deliveries::{self, not_found};
 use crate::usecase::manage_keys::{EndpointChange, ManageKeys, default_events};
 use crate::usecase::webhook_secrets::{app_key_text, no_endpoint, no_next, secret_text};
 use crate::usecase::{Caller, redeliver};
-use crate::webhook::body::BodyWriter;
+use crate::webhook::body::{self, BodyWriter};
 use crate::webhook::diagnosis::{self, Evidence, Keys};
 use crate::webhook::{Message, SignedRequest, WebhookClient};
 
-/// The event name of a test.
-const TEST_EVENT: &str = "webhook.test";
 /// Bytes of a body that is verified: far more than any that is sent.
 const VERIFIED_BYTES_MAX: usize = 65_536;
 /// Bytes of a signature or header that is verified.
@@ -84,7 +81,7 @@ impl WebhookService for WebhookApi {
             signers.app_key
         };
         let message = Message {
-            body: &self.test_body(),
+            body: &body::test_event(self.manage.env.now()),
             event_id: &format!("test-{}", self.manage.env.new_id()),
             sequence: None,
             attempt: 1,
@@ -250,26 +247,6 @@ impl WebhookApi {
             signing_secret: secrets.next(),
             signing_secret_previous: secrets.next(),
         })
-    }
-
-    /// A body of the documented form about no invoice: a handler that ships on `confirmed` does not
-    /// ship on this.
-    fn test_body(&self) -> EventBody {
-        EventBody {
-            event: TEST_EVENT.to_owned(),
-            invoice_id: uuid::Uuid::nil(),
-            order_id: None,
-            status: "pending".to_owned(),
-            network: "trc20".to_owned(),
-            coin: "USDT".to_owned(),
-            amount_usd: "1.00".to_owned(),
-            amount_crypto: "1.00".to_owned(),
-            paid_amount: "0".to_owned(),
-            txid: None,
-            confirmations: 0,
-            address: String::new(),
-            timestamp: self.manage.env.now().0,
-        }
     }
 }
 

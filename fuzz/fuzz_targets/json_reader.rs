@@ -1,0 +1,4 @@
+//! Runs the target `json_reader` of the gateway under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rpc_gateway::fuzz::json_reader(data));

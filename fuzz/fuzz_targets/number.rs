@@ -1,0 +1,4 @@
+//! Runs the target `number` of the gateway under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rpc_gateway::fuzz::number(data));

@@ -1,0 +1,189 @@
+//! The enabled networks: whether a node answers, is the right chain and keeps up, and how far it was
+//! read.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::{Check, Readable};
+use crate::app::networks::rpc_settings;
+use crate::chain::bitcoin::report::NodeReport;
+use crate::chain::bitcoin::{BitcoinReader, RpcSettings};
+use crate::chain::{ChainError, ChainReader as _};
+use crate::config::{Backend, Config, NetworkSettings};
+use crate::domain::address::ChainKind;
+use crate::domain::asset::Network;
+use crate::env::Env;
+use crate::store::inspection::{self, StampedNetwork};
+use crate::store::{Db, cursor};
+
+/// How long a node may take for all that it is asked.
+const NODE_SECONDS_MAX: u64 = 10;
+/// Blocks that a node may be behind the headers it knows.
+const BEHIND_BLOCKS_MAX: u64 = 3;
+/// Block times after which a node without a new block is worth a look: by chance once in months.
+const QUIET_BLOCKS_MAX: u64 = 12;
+/// The largest difference of a node's clock from its peers' that is no trouble (Bitcoin Core warns at
+/// 70 minutes, and blocks two hours ahead are refused).
+const CLOCK_OFF_SECONDS_MAX: u64 = 70;
+/// A running server reads each network far more often.
+const WATERMARK_AGE_MAX: Duration = Duration::from_secs(120);
+
+/// Looks at every enabled network, side by side.
+pub async fn examine(
+    config: &Config,
+    readable: Option<&Readable>,
+    is_running: bool,
+    env: &Env,
+) -> Vec<Check> {
+    let db = readable.filter(|readable| readable.is_current).map(|readable| &readable.db);
+    let stamps = match db {
+        Some(db) => inspection::networks(db).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let enabled = config.enabled();
+    let looked = enabled.into_iter().map(|(network, settings)| {
+        let stamp = stamps.iter().find(|stamp| stamp.network == network.as_str());
+        async move {
+            let mut checks = vec![match settings.backend {
+                Backend::Sandbox => simulated(network),
+                Backend::Node => node(network, settings, stamp, env).await,
+            }];
+            if let Some(db) = db {
+                checks.extend(reading(network, db, is_running, env).await);
+            }
+            checks
+        }
+    });
+    join_all(looked).await.into_iter().flatten().collect()
+}
+
+fn simulated(network: Network) -> Check {
+    Check::ok(format!("network {network}"), "simulated: no node is asked")
+}
+
+async fn node(
+    network: Network,
+    settings: &NetworkSettings,
+    stamp: Option<&StampedNetwork>,
+    env: &Env,
+) -> Check {
+    let name = format!("node {network}");
+    let url = &settings.node.url;
+    let asked = timeout(Duration::from_secs(NODE_SECONDS_MAX), ask(network, settings)).await;
+    let (genesis, report) = match asked {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Check::fail(name, format!("{url}: {error:#}"), node_cure(&error)),
+        Err(_) => {
+            let text = format!("{url} did not answer within {NODE_SECONDS_MAX} s");
+            return Check::fail(name, text, "start the node, or look at what keeps it busy");
+        }
+    };
+    let text = format!(
+        "{url}: {} on {}, block {} of {}, {} peers",
+        report.version,
+        settings.chain.as_str(),
+        report.blocks,
+        report.headers,
+        report.peers
+    );
+    if stamp.is_some_and(|stamp| stamp.genesis != genesis || stamp.chain != settings.chain.as_str())
+    {
+        let cure = "the database was begun on another chain: name the node that it belongs to";
+        return Check::fail(name, text, cure);
+    }
+    judged(name, text, network, settings.chain, &report, env)
+}
+
+async fn ask(network: Network, settings: &NetworkSettings) -> anyhow::Result<(String, NodeReport)> {
+    let timeout = Duration::from_secs(NODE_SECONDS_MAX);
+    let rpc = RpcSettings { timeout, ..rpc_settings(&settings.node)? };
+    let reader = BitcoinReader::new(network, settings.chain, &rpc)?;
+    // Refuses a chain that is not the configured one.
+    let genesis = reader.genesis().await?;
+    Ok((genesis, reader.report().await?))
+}
+
+fn node_cure(error: &anyhow::Error) -> &'static str {
+    match error.downcast_ref::<ChainError>() {
+        Some(ChainError::Transient(_)) => {
+            "start the node, or wait until it has started; look at networks.*.node.url"
+        }
+        Some(ChainError::Unsupported(_)) => "look at the node's user, password or cookie file",
+        Some(ChainError::Invalid(_)) => "is this a node of that network and chain?",
+        None => "look at networks.*.node in the configuration",
+    }
+}
+
+fn judged(
+    name: String,
+    text: String,
+    network: Network,
+    chain: ChainKind,
+    report: &NodeReport,
+    env: &Env,
+) -> Check {
+    if report.is_pruned {
+        let cure = "a pruned node forgets blocks that a restored database needs: set prune=0";
+        return Check::fail(name, text, cure);
+    }
+    // A private chain has no peers and no pace.
+    if matches!(chain, ChainKind::Regtest | ChainKind::Sandbox) {
+        return Check::ok(name, text);
+    }
+    if report.is_syncing || report.headers.saturating_sub(report.blocks) > BEHIND_BLOCKS_MAX {
+        let cure =
+            "wait until the node has caught up; no invoice of this network expires meanwhile";
+        return Check::warn(name, text, cure);
+    }
+    if report.peers == 0 {
+        return Check::fail(name, text, "the node has no peers: look at its network and firewall");
+    }
+    if report.clock_offset_seconds.unsigned_abs() > CLOCK_OFF_SECONDS_MAX {
+        let text = format!("{text}; its clock is {} s off", report.clock_offset_seconds);
+        return Check::warn(name, text, "set the node's clock by NTP");
+    }
+    let quiet = env.system_now().since(report.tip_at);
+    if quiet > block_time(network) * u32::try_from(QUIET_BLOCKS_MAX).unwrap_or(u32::MAX) {
+        let text = format!("{text}; its newest block is {} minutes old", quiet.as_secs() / 60);
+        return Check::warn(name, text, "look at the node's peers and its log");
+    }
+    Check::ok(name, text)
+}
+
+/// How often a block is found.
+const fn block_time(network: Network) -> Duration {
+    match network {
+        Network::Btc => Duration::from_secs(600),
+        Network::Ltc => Duration::from_secs(150),
+        Network::Eth => Duration::from_secs(12),
+        Network::Trc20 | Network::Bep20 => Duration::from_secs(3),
+    }
+}
+
+/// How far the server has read a network.
+async fn reading(network: Network, db: &Db, is_running: bool, env: &Env) -> Option<Check> {
+    let name = format!("reading {network}");
+    let at = match cursor::get(db, network).await {
+        Ok(at) => at?,
+        Err(error) => return Some(Check::fail(name, error.to_string(), "see the database's log")),
+    };
+    let now = env.now();
+    let age = now.since(at.watermark);
+    let text = format!(
+        "scanned {} of {}, last complete read {} s ago",
+        at.height,
+        at.node_height,
+        age.as_secs()
+    );
+    if at.watermark.since(now) > WATERMARK_AGE_MAX {
+        let cure = "this machine's clock went back, or the database is from the future";
+        return Some(Check::fail(name, text, cure));
+    }
+    if is_running && age > WATERMARK_AGE_MAX {
+        let cure = "the server runs and cannot read the network: see its log and the node";
+        return Some(Check::warn(name, text, cure));
+    }
+    Some(Check::ok(name, text))
+}

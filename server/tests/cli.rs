@@ -1,0 +1,22 @@
+//! The command line: the real program as a child process, against a server inside the test. Most on
+//! SQLite; what meets the database itself on PostgreSQL too.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
+#![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
+
+#[path = "cli/admin.rs"]
+mod admin;
+#[path = "cli/compat.rs"]
+mod compat;
+#[path = "cli/doctor.rs"]
+mod doctor;
+#[path = "cli/listen.rs"]
+mod listen;
+#[path = "cli/program.rs"]
+mod program;
+#[path = "cli/reference.rs"]
+mod reference;
+#[path = "cli/shell.rs"]
+mod shell;
+mod support;
+#[path = "cli/trigger.rs"]
+mod trigger;

@@ -1,0 +1,215 @@
+//! `doctor` finds each planted fault, says what to do, and changes nothing; with the server running and
+//! without.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use cryptopayment_sdk::v1::UpdateWebhookEndpointRequest;
+use sea_orm::{ConnectionTrait, Database};
+use serde_json::Value;
+
+use crate::program::{Said, beside, confirmed_invoice, run_with};
+use crate::support::receiver::Receiver;
+use crate::support::server::{Engine, TestServer};
+
+/// The rows of a check.
+fn rows<'a>(said: &'a Value, check: &str) -> Vec<&'a Value> {
+    said.as_array().unwrap().iter().filter(|row| row["check"] == check).collect()
+}
+
+/// The one check of that name is in this state and tells this.
+#[track_caller]
+fn states(said: &Value, check: &str, state: &str, text: &str) {
+    let found = rows(said, check);
+    assert_eq!(found.len(), 1, "{check}: {said:#}");
+    assert_eq!(found[0]["state"], state, "{:#}", found[0]);
+    let told = format!("{} -> {}", found[0]["text"], found[0]["cure"]);
+    assert!(told.contains(text), "{check} does not tell {text:?}: {told}");
+}
+
+/// Something is wrong, and nothing but this.
+#[track_caller]
+fn fails_alone(said: &Said, check: &str, text: &str) {
+    let json = said.json();
+    states(&json, check, "fail", text);
+    let failed = json.as_array().unwrap().iter().filter(|row| row["state"] == "fail").count();
+    assert_eq!((failed, said.code), (1, 1), "{json:#}");
+}
+
+async fn doctor(server: &TestServer) -> Said {
+    beside(server, &["doctor", "--json"]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sound_deployment_is_well_with_its_server_and_without() {
+    let mut server = TestServer::start(Engine::Sqlite).await;
+    confirmed_invoice(&server).await;
+    let running = doctor(&server).await.ok().json();
+    for check in ["configuration", "data_dir", "keystore", "database", "migrations", "clock"] {
+        states(&running, check, "ok", "");
+    }
+    states(&running, "append-only logs", "ok", "triggers");
+    states(&running, "ownership", "ok", "belong together");
+    states(&running, "network ltc", "ok", "simulated");
+    states(&running, "reading ltc", "ok", "scanned");
+    states(&running, "rates", "ok", "fixed");
+    states(&running, "webhooks", "ok", "no key");
+    states(&running, "server", "ok", "runs");
+    states(&running, "database", "ok", "journal wal, synchronous 2, recursive triggers true");
+    server.stop().await;
+    let stopped = doctor(&server).await.ok().json();
+    states(&stopped, "server", "warn", "start it");
+    states(&stopped, "keystore", "ok", "opens");
+    let lines = beside(&server, &["doctor"]).await.ok().out;
+    assert!(lines.contains("ok    database") && lines.contains("warn  server"), "{lines}");
+    assert_eq!(lines.lines().count(), stopped.as_array().unwrap().len(), "one line a check");
+    server.run().await;
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_that_was_never_started_is_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let (file, data) = (home.path().join("settings.toml"), home.path().join("data"));
+    fs::write(&file, "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let said = run_with(&file, &data, &["doctor", "--json"]).await.ok().json();
+    for check in ["data_dir", "keystore", "database"] {
+        states(&said, check, "warn", "made at the first start");
+    }
+    assert!(!data.exists(), "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_others_can_read_are_found() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let data = server.directory.path().join("data");
+    fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
+    fails_alone(&doctor(&server).await, "data_dir", "chmod 700");
+    fs::set_permissions(&data, Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(data.join("secrets.key"), Permissions::from_mode(0o644)).unwrap();
+    fails_alone(&doctor(&server).await, "private files", "chmod 600");
+    fs::set_permissions(data.join("secrets.key"), Permissions::from_mode(0o600)).unwrap();
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_passphrase_is_found_beside_the_running_server() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let file = server.directory.path().join("data/wallet/keystore.passphrase");
+    let right = fs::read(&file).unwrap();
+    fs::write(&file, "another one").unwrap();
+    fails_alone(&doctor(&server).await, "keystore", "passphrase");
+    fs::write(&file, right).unwrap();
+    doctor(&server).await.ok();
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_and_triggers_of_the_database_are_looked_at() {
+    let mut server = TestServer::start(Engine::Sqlite).await;
+    let db = Database::connect(&server.database_url).await.unwrap();
+    db.execute_unprepared("DROP TRIGGER transfer_no_delete").await.unwrap();
+    fails_alone(&doctor(&server).await, "append-only logs", "transfer_no_delete");
+    db.execute_unprepared(
+        "CREATE TRIGGER transfer_no_delete BEFORE DELETE ON transfer WHEN TRUE
+         BEGIN SELECT RAISE(ABORT, 'transfer is append-only'); END",
+    )
+    .await
+    .unwrap();
+    db.execute_unprepared("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999', 0)")
+        .await
+        .unwrap();
+    fails_alone(&doctor(&server).await, "migrations", "update it");
+    db.execute_unprepared("DELETE FROM seaql_migrations WHERE version = 'm9999'").await.unwrap();
+    server.stop().await;
+    db.execute_unprepared("PRAGMA journal_mode = DELETE").await.unwrap();
+    db.close().await.unwrap();
+    fails_alone(&doctor(&server).await, "database", "the journal must be WAL");
+    server.run().await;
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_asked_for_what_durability_depends_on() {
+    let server = TestServer::start(Engine::Postgres).await;
+    let said = doctor(&server).await;
+    let json = said.json();
+    let database = rows(&json, "database")[0];
+    // The server of the tests is often started without fsync, for speed: a real fault to find.
+    let is_durable = database["text"].as_str().unwrap().contains("fsync on");
+    let state = if is_durable { "ok" } else { "fail" };
+    states(&json, "database", state, "PostgreSQL");
+    assert_eq!(said.code, i32::from(!is_durable));
+    for check in ["migrations", "append-only logs", "ownership", "clock"] {
+        states(&json, check, "ok", "");
+    }
+    let db = Database::connect(&server.database_url).await.unwrap();
+    db.execute_unprepared("ALTER TABLE event DISABLE TRIGGER event_append_only").await.unwrap();
+    db.close().await.unwrap();
+    let json = doctor(&server).await.json();
+    states(&json, "append-only logs", "fail", "event_append_only");
+    server.finish().await;
+}
+
+/// A configuration of its own, with data that no server has made.
+async fn with_settings(home: &Path, settings: &str) -> Said {
+    let file = home.join("settings.toml");
+    fs::write(&file, settings).unwrap();
+    run_with(&file, &home.join("data"), &["doctor", "--json"]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_node_and_a_taken_port_are_found() {
+    let home = tempfile::tempdir().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = format!(
+        "[networks.ltc]\nbackend = \"node\"\nchain = \"regtest\"\nnode = {{ url = \"http://{closed}/\" }}\n"
+    );
+    let free = format!("[http]\nlisten = \"127.0.0.1:0\"\n{node}");
+    fails_alone(&with_settings(home.path(), &free).await, "node ltc", "start the node");
+    let address = taken.local_addr().unwrap();
+    let busy = format!("[http]\nlisten = \"{address}\"\n");
+    fails_alone(&with_settings(home.path(), &busy).await, "server", "stop what has the port");
+    let wrong = with_settings(home.path(), "[http]\nlisten = \"here\"\n[pool]\nsize = 3\n").await;
+    assert_eq!(wrong.code, 1);
+    assert_eq!(rows(&wrong.json(), "configuration")[0]["state"], "fail");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rates_of_the_market_are_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let nobody = "http://127.0.0.1:1";
+    let settings = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\n[rates]\nsource = \"market\"\n[rates.market.urls]\n\
+         kraken = \"{nobody}\"\ncoinbase = \"{nobody}\"\nbinance = \"{nobody}\"\n"
+    );
+    let said = with_settings(home.path(), &settings).await;
+    assert_eq!(said.code, 1);
+    states(&said.json(), "exchange kraken", "warn", "cannot be reached");
+    states(&said.json(), "rate BTC", "fail", "nobody quotes it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhook_endpoints_are_resolved_and_tested_on_request_alone() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let receiver = Receiver::start().await;
+    let check = format!("webhook {}", server.credentials.0);
+    let set = async |url: &str| {
+        let change = UpdateWebhookEndpointRequest { url: Some(url.to_owned()), events: Vec::new() };
+        server.client().update_webhook_endpoint(change).await.unwrap();
+    };
+    set(&receiver.url).await;
+    states(&doctor(&server).await.ok().json(), &check, "ok", "resolves to 1 allowed");
+    assert!(receiver.got().is_empty(), "nothing is sent unasked");
+    let tested = beside(&server, &["doctor", "--json", "--send-test"]).await.ok().json();
+    states(&tested, &check, "ok", "a test got HTTP 200");
+    assert_eq!(receiver.got()[0].event(), "webhook.test");
+    receiver.answer([503]);
+    let refused = beside(&server, &["doctor", "--json", "--send-test"]).await.ok().json();
+    states(&refused, &check, "warn", "HTTP 503");
+    set("http://no-such-host.invalid/").await;
+    states(&doctor(&server).await.ok().json(), &check, "warn", "does not resolve");
+    server.finish().await;
+}
