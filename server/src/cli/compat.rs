@@ -93,7 +93,7 @@ struct Compat {
 }
 
 impl Compat {
-    fn begin(&mut self, recipe: &'static str) {
+    fn recipe(&mut self, recipe: &'static str) {
         self.recipe = recipe;
         self.progress.set_message(recipe);
     }

@@ -236,6 +236,10 @@ fn shell(folder: &Path, listen: &str) -> Command {
         .arg("-c")
         .current_dir(folder)
         .stdin(Stdio::null())
+        // These tests may be run by a make of their own, which would have this one talk to it.
+        .env_remove("MAKEFLAGS")
+        .env_remove("MAKELEVEL")
+        .env_remove("MFLAGS")
         .env("PATH", std::env::join_paths(path).unwrap())
         .env("PYTHONPATH", parts::python_path(Some(folder)))
         .env("REAL_BUF", parts::buf().get_program())

@@ -56,7 +56,7 @@ impl NetworkRow {
 
 /// Creates an invoice as one of the documented clients does, and checks the answer.
 pub async fn create(compat: &mut Compat, speaker: Speaker, name: &'static str) -> Result<Answer> {
-    compat.begin(name);
+    compat.recipe(name);
     let order_id = format!("compat-{}", compat.unique());
     let body = speaker.invoice(compat.network.network, &order_id);
     let answer = compat.call(Call { speaker, ..Call::post(INVOICES, &body) }).await?;
@@ -131,7 +131,7 @@ fn amount(compat: &mut Compat, key: &'static str, object: &Raw) {
 
 /// Reads an invoice back in every documented way.
 pub async fn read_back(compat: &mut Compat, created: &Answer) -> Result<()> {
-    compat.begin("read the invoice");
+    compat.recipe("read the invoice");
     let id = shown(&created.json, "invoice.id").trim_matches('"').to_owned();
     let path = format!("{INVOICES}/{id}");
     let answer = compat.call(Call::get(&path)).await?;
@@ -157,7 +157,7 @@ fn sameness(one: &Answer, other: &Answer) -> &'static str {
 
 /// Lists invoices by page.
 pub async fn list(compat: &mut Compat) -> Result<()> {
-    compat.begin("list invoices");
+    compat.recipe("list invoices");
     for page in ["1", "2"] {
         let answer = compat.call(Call::get(&format!("{INVOICES}?page={page}"))).await?;
         success(compat, &answer, "success, invoices, pagination");
@@ -182,7 +182,7 @@ pub async fn list(compat: &mut Compat) -> Result<()> {
 
 /// Reads the balances.
 pub async fn balances(compat: &mut Compat) -> Result<()> {
-    compat.begin("balances");
+    compat.recipe("balances");
     let answer = compat.call(Call::get("/api/v1/balances")).await?;
     success(compat, &answer, "success, balances");
     let Some(Raw::Object(balances)) = answer.json.get("balances") else { return Ok(()) };
@@ -200,7 +200,7 @@ pub async fn balances(compat: &mut Compat) -> Result<()> {
 
 /// Makes mistakes. None of them creates anything.
 pub async fn errors(compat: &mut Compat) -> Result<()> {
-    compat.begin("errors");
+    compat.recipe("errors");
     let network = compat.network.network;
     let bodies = [
         ("no network", r#"{"amount_usd":1}"#.to_owned(), Some("network")),
@@ -255,7 +255,7 @@ fn failure(compat: &mut Compat, what: &str, status: u16, field: Option<&str>, an
 
 /// Amounts as the languages write them; each creates an invoice, so in a sandbox alone.
 pub async fn amounts(compat: &mut Compat) -> Result<()> {
-    compat.begin("amounts");
+    compat.recipe("amounts");
     let network = compat.network.network;
     for (written, expected) in [
         ("1", "1.00"),
@@ -279,7 +279,7 @@ pub async fn amounts(compat: &mut Compat) -> Result<()> {
 
 /// The same call twice with one `Idempotency-Key`; creates an invoice, so in a sandbox alone.
 pub async fn repeated(compat: &mut Compat) -> Result<()> {
-    compat.begin("Idempotency-Key");
+    compat.recipe("Idempotency-Key");
     let key = format!("compat-{}", compat.unique());
     let body = Speaker::Php.invoice(compat.network.network, &key);
     let headers = [("idempotency-key", key.as_str())];

@@ -27,7 +27,7 @@ const DELIVERY_SECONDS_MAX: u64 = 60;
 
 /// Pays an invoice of a sandbox and checks what is told about it.
 pub async fn paid(compat: &mut Compat, listen: SocketAddr, public: Option<&str>) -> Result<()> {
-    compat.begin("webhooks");
+    compat.recipe("webhooks");
     let mut receiver = Receiver::open(listen).await?;
     let before = compat.call(Call::get(ENDPOINT)).await?;
     compat.equal("the endpoint, HTTP status", "200", before.status);
