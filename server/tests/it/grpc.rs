@@ -88,7 +88,11 @@ async fn withdrawals_alone_are_not_built_and_the_operators_methods_are_elsewhere
         }
     }
     let elsewhere = unimplemented.iter().filter(|path| path.contains(".admin.")).count();
-    assert_eq!(elsewhere, 10, "every operator's method: {unimplemented:?}");
+    let operators = set.file.iter().filter(|file| file.package() == "cryptopayment.admin.v1");
+    let operators: usize =
+        operators.flat_map(|file| &file.service).map(|service| service.method.len()).sum();
+    assert_eq!(elsewhere, operators, "every operator's method: {unimplemented:?}");
+    assert!(operators > 10, "the contract has operators' methods");
     unimplemented.retain(|path| !path.contains(".admin."));
     unimplemented.sort();
     let withdrawals = ["CreateWithdrawal", "GetWithdrawal", "ListWithdrawals"]
