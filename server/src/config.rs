@@ -200,6 +200,9 @@ pub struct Node {
     pub user: String,
     pub password_file: PathBuf,
     pub cookie_file: PathBuf,
+    pub solidity_url: String,
+    pub api_key_file: PathBuf,
+    pub contract: String,
 }
 
 /// `[sandbox]`.
