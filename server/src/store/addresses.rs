@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult};
+use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
@@ -272,7 +272,7 @@ pub async fn mark_used(
         .into_iter()
         .map(|(id, merchant_id)| vec![id.into(), merchant_id.into(), holder.into()])
         .collect();
-    let backend = unit.db().get_database_backend();
+    let backend = unit.backend();
     let mut marked = HashSet::with_capacity(used.len());
     for source in row_set::sources(backend, &USED_COLUMNS, &[], rows) {
         let sql = format!(
@@ -340,20 +340,26 @@ pub async fn resolve(
     Ok(owners)
 }
 
-/// What the signer vouched for about one address.
-pub async fn signed_address(
+/// What the signer vouched for about addresses of a network.
+pub async fn signed_addresses(
     unit: &UnitOfWork,
     network: Network,
-    id: Uuid,
-) -> Result<Option<LeasedAddress>> {
-    let row: Option<AddressRow> = one(
-        unit.db(),
-        "SELECT id, address_key, text, chain, role, account, path_index, signature
-         FROM address WHERE id = $1",
-        vec![id.into()],
-    )
-    .await?;
-    row.map(|row| row.read(network)).transpose()
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, SignedAddress>> {
+    let mut signed = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT id, address_key, text, chain, role, account, path_index, signature
+             FROM address WHERE id IN ({})",
+            places(chunk.len(), 0)
+        );
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        for row in all::<AddressRow, _>(unit.db(), &sql, values).await? {
+            let address = row.read(network)?;
+            signed.insert(address.id, address.signed);
+        }
+    }
+    Ok(signed)
 }
 
 impl AddressRow {

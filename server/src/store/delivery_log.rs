@@ -1,7 +1,7 @@
 //! Reading deliveries and their attempts, and asking for one to be sent again. Whose they are is the
 //! merchant's: every query names it. Not here: the queue itself (`deliveries`).
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Value};
+use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::{Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, one, unsigned};
@@ -346,7 +346,7 @@ pub async fn request_redelivery(
 ) -> Result<Redelivery> {
     let sql = format!(
         "SELECT d.id FROM delivery d WHERE d.merchant_id = $1 AND d.id = $2{}",
-        for_update(unit.db().get_database_backend())
+        for_update(unit.backend())
     );
     let found: Option<FoundRow> = one(unit.db(), &sql, vec![merchant_id.into(), id.into()]).await?;
     let Some(FoundRow { id }) = found else { return Ok(Redelivery::NoDelivery) };

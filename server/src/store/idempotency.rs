@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Value};
+use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
@@ -83,7 +83,7 @@ pub async fn claim(unit: &UnitOfWork, claims: &[Claim], now: Micros) -> Result<V
         row.extend([claim.request_hash.to_vec().into(), claim.resource_id.into(), day.into()]);
         row
     });
-    let backend = unit.db().get_database_backend();
+    let backend = unit.backend();
     let mut new = HashSet::with_capacity(claims.len());
     for source in row_set::sources(backend, &CLAIM_COLUMNS, &["0"], rows.collect()) {
         let sql = format!(
@@ -141,7 +141,7 @@ pub async fn find(
 
 /// What the keys of these claims stand for.
 async fn kept(unit: &UnitOfWork, claims: &[&Claim]) -> Result<HashMap<(Uuid, String), KeptRow>> {
-    let backend = unit.db().get_database_backend();
+    let backend = unit.backend();
     let rows = claims.iter().map(|claim| claim.key_row()).collect();
     let mut kept = HashMap::with_capacity(claims.len());
     for source in row_set::sources(backend, &KEY_COLUMNS, &[], rows) {

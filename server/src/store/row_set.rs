@@ -16,6 +16,8 @@ const SQLITE_CHUNKS_ROWS: [usize; 3] = [64, 8, 1];
 pub(super) enum Kind {
     /// A UUID; the nil UUID stands for none.
     Id,
+    /// A UUID; the nil UUID is the house's.
+    HouseOrId,
     /// Text.
     Text,
     /// Text; empty stands for none.
@@ -33,7 +35,7 @@ pub(super) enum Kind {
 impl Kind {
     const fn array(self) -> (&'static str, ArrayType) {
         match self {
-            Self::Id => ("uuid[]", ArrayType::Uuid),
+            Self::Id | Self::HouseOrId => ("uuid[]", ArrayType::Uuid),
             Self::Text | Self::OptionalText => ("text[]", ArrayType::String),
             Self::Number | Self::OptionalNumber => ("bigint[]", ArrayType::BigInt),
             Self::Flag => ("boolean[]", ArrayType::Bool),
