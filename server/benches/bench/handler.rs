@@ -134,8 +134,11 @@ async fn by_hand(State(same): State<SameInvoice>, Path(id): Path<String>) -> imp
     ([(CONTENT_TYPE, "application/json; charset=utf-8")], json)
 }
 
-/// A number token with at least two digits behind its point.
+/// A number token with at least two digits behind its point; nothing is plain `0`.
 fn number(text: &str) -> Box<RawValue> {
+    if text == "0" {
+        return RawValue::from_string(text.to_owned()).unwrap();
+    }
     let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len());
     let mut token = text.to_owned();
     if digits == 0 {
