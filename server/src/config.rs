@@ -156,6 +156,7 @@ pub struct Webhook {
 #[expect(missing_docs, reason = "config.default.toml documents every setting")]
 pub struct Retention {
     pub idempotency_days: u32,
+    pub delivery_days: u32,
 }
 
 /// `[signer]`.
@@ -269,7 +270,7 @@ impl Config {
 
     fn check_numbers(&self, problems: &mut Vec<String>) {
         let streams_each = self.http.streams_per_merchant_max;
-        let ranges: [(&str, u64, u64, u64); 14] = [
+        let ranges: [(&str, u64, u64, u64); 15] = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64, 1_024, 16 << 20),
             ("http.shutdown_seconds_max", self.http.shutdown_seconds_max, 1, 600),
             ("http.connections_max", self.http.connections_max as u64, 1, 1 << 20),
@@ -285,6 +286,7 @@ impl Config {
             // Longer than this, and a claim would end while its delivery is still under way.
             ("webhook.timeout_seconds", self.webhook.timeout_seconds, 1, 20),
             ("retention.idempotency_days", self.retention.idempotency_days.into(), 1, 3_650),
+            ("retention.delivery_days", self.retention.delivery_days.into(), 1, 3_650),
         ];
         for (key, value, least, most) in ranges {
             if value < least || value > most {

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::rates::RateSource;
 use crate::transport::access::AccessRules;
 use crate::transport::auth::Authenticator;
+use crate::transport::convert::Chains;
 use crate::transport::grpc::admin::AdminApi;
 use crate::transport::grpc::admin::deliveries::AdminDeliveryApi;
 use crate::transport::grpc::admin::ledger::AdminLedgerApi;
@@ -68,8 +69,10 @@ fn services(
 ) -> PublicServices {
     let (db, env) = (core.db.clone(), core.env.clone());
     let watchers = Watchers::new(config.http.streams_max, config.http.streams_per_merchant_max);
+    let chains: Chains = config.enabled().into_iter().map(|(n, one)| (n, one.chain)).collect();
     PublicServices {
         invoices: InvoiceApi {
+            chains: chains.clone(),
             create,
             apply: core.apply.clone(),
             signals: core.signals.clone(),
@@ -92,7 +95,7 @@ fn services(
             env: env.clone(),
             signals: core.signals.clone(),
             stop: stop.clone(),
-            chains: config.enabled().into_iter().map(|(n, settings)| (n, settings.chain)).collect(),
+            chains,
             is_sandbox: config.is_sandbox(),
             watchers: Watchers::new(WATCHERS_MAX, WATCHERS_MAX),
         },

@@ -109,6 +109,7 @@ struct IdRow {
 #[derive(FromQueryResult)]
 struct KeyRow {
     address_key: Vec<u8>,
+    fill_batch: i64,
 }
 
 /// How full the pool is; `free` is counted to `free_max`. However many addresses there are, this
@@ -289,26 +290,49 @@ pub async fn mark_used(
     Ok(marked)
 }
 
-/// The keys of a network's addresses in batches above `after`, and the newest batch's number.
-pub async fn keys_after(db: &Db, network: Network, after: i64) -> Result<(Vec<Vec<u8>>, i64)> {
+/// The newest batch of a network's addresses; 0 before the first.
+pub async fn newest_batch(db: &Db, network: Network) -> Result<i64> {
     let newest: Option<BatchRow> = one(
         db.reader(),
         "SELECT next - 1 AS batch FROM pool_seq WHERE network = $1",
         vec![network.as_str().into()],
     )
     .await?;
-    let newest = newest.map_or(0, |row| row.batch);
-    if newest <= after {
-        return Ok((Vec::new(), newest.max(after)));
-    }
+    Ok(newest.map_or(0, |row| row.batch))
+}
+
+/// Keys that were read, in the order of their batches.
+#[derive(Debug)]
+pub struct ReadKeys {
+    /// See [`DerivedAddress::key`].
+    pub keys: Vec<Vec<u8>>,
+    /// The newest batch of which every key was read.
+    pub whole_batch: i64,
+}
+
+/// At most `limit` keys of a network's addresses in batches above `after` and up to `newest`. A limit
+/// above what a batch has always makes a batch whole.
+pub async fn keys_after(
+    db: &Db,
+    network: Network,
+    after: i64,
+    newest: i64,
+    limit: u32,
+) -> Result<ReadKeys> {
     let rows: Vec<KeyRow> = all(
         db.reader(),
-        "SELECT address_key FROM address
-         WHERE network = $1 AND fill_batch > $2 AND fill_batch <= $3",
-        vec![network.as_str().into(), after.into(), newest.into()],
+        "SELECT address_key, fill_batch FROM address
+         WHERE network = $1 AND fill_batch > $2 AND fill_batch <= $3
+         ORDER BY fill_batch LIMIT $4",
+        vec![network.as_str().into(), after.into(), newest.into(), i64::from(limit).into()],
     )
     .await?;
-    Ok((rows.into_iter().map(|row| row.address_key).collect(), newest))
+    let is_cut = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
+    let whole_batch = match rows.last() {
+        Some(last) if is_cut => (last.fill_batch - 1).max(after),
+        _ => newest,
+    };
+    Ok(ReadKeys { keys: rows.into_iter().map(|row| row.address_key).collect(), whole_batch })
 }
 
 /// Whose the given keys are; strangers are left out.

@@ -1,8 +1,6 @@
 //! CheckoutService: an invoice as its payer sees it. The page is rendered from the very same message.
 //! Nothing of the merchant is read into it.
 
-use std::collections::BTreeMap;
-
 use cryptopayment_proto::checkout::v1;
 use cryptopayment_proto::checkout::v1::checkout_service_server::CheckoutService;
 use cryptopayment_proto::v1::Confirmations;
@@ -12,18 +10,16 @@ use uuid::Uuid;
 
 use super::watchers::Watchers;
 use super::watching::{Followed, Messages, Wakes, follow};
-use crate::domain::address::ChainKind;
 use crate::domain::amount::decimal;
-use crate::domain::asset::Network;
 use crate::domain::failure::Failure;
 use crate::domain::invoice::Status as InvoiceStatus;
 use crate::domain::time::Micros;
-use crate::domain::{payment_request, price};
+use crate::domain::price;
 use crate::env::Env;
 use crate::signals::Signals;
 use crate::store::invoices::{self, Invoice, InvoiceView};
 use crate::store::{Db, cursor};
-use crate::transport::convert;
+use crate::transport::convert::{self, Chains};
 use crate::transport::pages::texts;
 use crate::transport::status::status;
 use crate::usecase::cancel_invoice::not_found;
@@ -43,7 +39,7 @@ pub struct CheckoutApi {
     /// Ends watchers when the server stops.
     pub stop: CancellationToken,
     /// Which instance of each enabled network is used.
-    pub chains: BTreeMap<Network, ChainKind>,
+    pub chains: Chains,
     /// Whether money is play money here.
     pub is_sandbox: bool,
     /// Places of streams, [`WATCHERS_MAX`] of them.
@@ -104,11 +100,7 @@ impl CheckoutApi {
         let coins = |units| decimal(units, network.asset().decimals());
         let summary = convert::summary(view, now);
         let missing = terms.missing_units(summary.paid_units);
-        let chain = self.chains.get(&network);
-        let payable = standing.status == InvoiceStatus::Pending && !waits;
-        let payment_uri = chain.filter(|_| payable).and_then(|chain| {
-            payment_request::uri(network, *chain, &invoice.address_text, missing)
-        });
+        let payment_uri = convert::payment_uri(invoice, summary.paid_units, &self.chains, now);
         v1::Checkout {
             id: invoice.id.to_string(),
             status: convert::status(standing.status).into(),

@@ -17,7 +17,7 @@ use crate::domain::timeline::Entry;
 use crate::signals::Signals;
 use crate::store::invoices::{self, InvoiceFilter, InvoiceView};
 use crate::store::timeline;
-use crate::transport::convert;
+use crate::transport::convert::{self, Chains, Shown};
 use crate::transport::status::{status, store_status};
 use crate::usecase::apply_deposits::ApplyDeposits;
 use crate::usecase::cancel_invoice::{self, not_found};
@@ -35,6 +35,8 @@ pub struct InvoiceApi {
     pub signals: Signals,
     /// Places of streams.
     pub watchers: Watchers,
+    /// Which instance of each enabled network is used.
+    pub chains: Chains,
     /// Ends watchers when the server stops.
     pub stop: CancellationToken,
     /// Where payers reach this deployment, without a slash at the end.
@@ -146,15 +148,19 @@ impl InvoiceApi {
         views: &[InvoiceView],
         all: bool,
     ) -> Result<Vec<v1::Invoice>, Status> {
-        let now = self.create.env.now();
+        let shown = self.how(all);
         if !all {
-            return Ok(views.iter().map(|view| convert::invoice(view, now, &[], false)).collect());
+            return Ok(views.iter().map(|view| convert::invoice(view, &[], shown)).collect());
         }
         let told = views.iter().filter(|view| view.invoice.event_count > 0);
         let told: Vec<Uuid> = told.map(|view| view.invoice.id).collect();
         let lines = timeline::told(self.db(), &told).await.map_err(store_status)?;
         let of = |view: &InvoiceView| lines.get(&view.invoice.id).map_or(&[][..], Vec::as_slice);
-        Ok(views.iter().map(|view| convert::invoice(view, now, of(view), true)).collect())
+        Ok(views.iter().map(|view| convert::invoice(view, of(view), shown)).collect())
+    }
+
+    fn how(&self, sees_all: bool) -> Shown<'_> {
+        Shown { now: self.create.env.now(), chains: &self.chains, sees_all }
     }
 
     async fn find(&self, caller: &Caller, id: Uuid) -> Result<InvoiceView, Status> {
@@ -186,8 +192,7 @@ impl Followed for FollowedInvoice {
                 timeline::told(self.api.db(), &[self.id]).await.map_err(store_status)?;
             self.lines = (events, lines.remove(&self.id).unwrap_or_default());
         }
-        let now = self.api.create.env.now();
-        let invoice = convert::invoice(&view, now, &self.lines.1, self.sees_all);
+        let invoice = convert::invoice(&view, &self.lines.1, self.api.how(self.sees_all));
         Ok(v1::WatchInvoiceResponse { invoice: Some(invoice) })
     }
 
