@@ -259,35 +259,44 @@ pub async fn lease(
     Ok(leased)
 }
 
-/// Marks leased addresses as handed out, each (id, merchant) for its merchant. Returns those that
-/// still were this holder's. Nobody else writes them while their lease lasts, and they are written in
-/// the order of their ids.
-pub async fn mark_used(
-    unit: &UnitOfWork,
-    holder: Uuid,
-    used: &[(Uuid, Uuid)],
-) -> Result<HashSet<Uuid>> {
+/// Marks leased addresses as handed out, each (id, merchant) for its merchant. False when some were not
+/// this holder's any more. Nobody else writes them while their lease lasts, and they are written in the
+/// order of their ids.
+pub async fn mark_used(unit: &UnitOfWork, holder: Uuid, used: &[(Uuid, Uuid)]) -> Result<bool> {
     let mut ordered = used.to_vec();
     ordered.sort_unstable();
     let rows = ordered
         .into_iter()
         .map(|(id, merchant_id)| vec![id.into(), merchant_id.into(), holder.into()])
         .collect();
-    let backend = unit.backend();
-    let mut marked = HashSet::with_capacity(used.len());
-    for source in row_set::sources(backend, &USED_COLUMNS, &[], rows) {
+    let mut marked = 0;
+    for source in row_set::sources(unit.backend(), &USED_COLUMNS, &[], rows) {
         let sql = format!(
             "WITH v (address_id, used_by, holder) AS ({})
              UPDATE address SET state = 'used', leased_to = NULL, leased_until = NULL,
                 merchant_id = v.used_by
-             FROM v WHERE id = v.address_id AND state = 'leased' AND leased_to = v.holder
-             RETURNING id",
+             FROM v WHERE id = v.address_id AND state = 'leased' AND leased_to = v.holder",
             source.sql
         );
-        let rows: Vec<IdRow> = all(unit.db(), &sql, source.values).await?;
-        marked.extend(rows.into_iter().map(|row| row.id));
+        marked += execute(unit.db(), &sql, source.values).await?;
     }
-    Ok(marked)
+    Ok(marked == used.len() as u64)
+}
+
+/// Which of these addresses this holder leases.
+pub async fn leased_by(db: &Db, holder: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let mut leased = HashSet::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT id FROM address WHERE state = 'leased' AND leased_to = $1 AND id IN ({})",
+            places(chunk.len(), 1)
+        );
+        let mut values = vec![holder.into()];
+        values.extend(chunk.iter().map(|id| (*id).into()));
+        let rows: Vec<IdRow> = all(db.reader(), &sql, values).await?;
+        leased.extend(rows.into_iter().map(|row| row.id));
+    }
+    Ok(leased)
 }
 
 /// The newest batch of a network's addresses; 0 before the first.

@@ -15,9 +15,9 @@ use crate::domain::event::EventKind;
 use crate::domain::failure::{Failure, Reason};
 use crate::domain::invoice::{Exception, Moment, Status, Summary, is_on_time, summarize};
 use crate::domain::ledger::{AccountKind, TransferKind};
-use crate::domain::{payment_request, price};
 use crate::domain::time::Micros;
 use crate::domain::timeline::{self, Entry, Happened};
+use crate::domain::{payment_request, price};
 use crate::store::events::Event;
 use crate::store::invoices::{Invoice, InvoiceView};
 use crate::store::ledger_entries;
@@ -65,8 +65,7 @@ pub fn payment_uri(
     chains: &Chains,
     now: Micros,
 ) -> Option<String> {
-    let is_payable =
-        invoice.standing.status == Status::Pending && now <= invoice.terms.expires_at;
+    let is_payable = invoice.standing.status == Status::Pending && now <= invoice.terms.expires_at;
     let chain = chains.get(&invoice.network).filter(|_| is_payable)?;
     let missing = invoice.terms.missing_units(paid_units);
     payment_request::uri(invoice.network, *chain, &invoice.address_text, missing)
