@@ -15,11 +15,14 @@ use serde::Deserialize;
 use crate::domain::address::ChainKind;
 use crate::domain::amount::parse_decimal;
 use crate::domain::asset::Network;
+use crate::domain::policy::{Finality, FinalityPolicy};
 
 pub use rates::{ExchangeUrls, FixedPrices, Market, RateKind, Rates};
 
 /// Every setting with its default; also its documentation.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
+/// The deepest that a payment may have to be.
+const CONFIRMATIONS_MAX: u32 = 1_000;
 /// What the names of environment variables begin with.
 const PREFIX: &str = "CRYPTOPAYMENT_";
 /// Variables with that beginning that are no settings: other programs read them.
@@ -178,10 +181,57 @@ pub struct NetworkSettings {
     pub chain: ChainKind,
     pub confirmations: u32,
     pub requires_finality: bool,
+    pub bands: Vec<Band>,
     pub shortfall: String,
     pub block_seconds: u64,
     pub poll_milliseconds: u64,
     pub node: Node,
+}
+
+/// What is asked for from an amount on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Band {
+    pub from_usd: String,
+    pub confirmations: u32,
+    #[serde(default)]
+    pub requires_finality: bool,
+}
+
+/// A setting of a network that is wrong.
+#[derive(Debug)]
+pub struct WrongSetting {
+    /// Its key below the network's table.
+    pub key: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl NetworkSettings {
+    /// How deep and how final payments must be.
+    pub fn finality(&self) -> Result<FinalityPolicy, WrongSetting> {
+        let wrong = |n: usize, key: &str, why: String| {
+            let key = if key.is_empty() { String::new() } else { format!(".{key}") };
+            WrongSetting { key: format!("bands[{n}]{key}"), why }
+        };
+        let mut bands = Vec::with_capacity(self.bands.len());
+        for (n, band) in self.bands.iter().enumerate() {
+            let cents = parse_decimal(&band.from_usd, 2).ok().and_then(|c| i64::try_from(c).ok());
+            let cents = cents.ok_or_else(|| {
+                wrong(n, "from_usd", "must be dollars as text, e.g. \"1000\"".to_owned())
+            })?;
+            if band.confirmations > CONFIRMATIONS_MAX {
+                let why = format!("must be from 1 to {CONFIRMATIONS_MAX}");
+                return Err(wrong(n, "confirmations", why));
+            }
+            let Band { confirmations, requires_finality, .. } = *band;
+            bands.push((cents, Finality { confirmations, requires_finality }));
+        }
+        let Self { confirmations, requires_finality, .. } = *self;
+        FinalityPolicy::new(Finality { confirmations, requires_finality }, bands)
+            .map_err(|(n, error)| wrong(n, "", error.to_string()))
+    }
 }
 
 /// Where a network's chain is.
@@ -370,8 +420,11 @@ fn check_network(
         return;
     }
     let mut wrong = |key: &str, why: &str| problems.push(format!("networks.{name}.{key}: {why}"));
-    if settings.confirmations == 0 || settings.confirmations > 1_000 {
-        wrong("confirmations", "must be from 1 to 1000");
+    if settings.confirmations == 0 || settings.confirmations > CONFIRMATIONS_MAX {
+        wrong("confirmations", &format!("must be from 1 to {CONFIRMATIONS_MAX}"));
+    }
+    if let Err(error) = settings.finality() {
+        wrong(&error.key, &error.why);
     }
     if parse_decimal(&settings.shortfall, network.asset().decimals()).is_err() {
         wrong("shortfall", "must be coins as text, e.g. \"0.01\"");

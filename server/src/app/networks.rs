@@ -107,12 +107,10 @@ async fn check_genesis(
 pub fn terms(config: &Config) -> anyhow::Result<BTreeMap<Network, NetworkTerms>> {
     let read = |(network, settings): (Network, &crate::config::NetworkSettings)| {
         let shortfall_units = price::coins(network.asset(), &settings.shortfall)?;
-        let terms = NetworkTerms {
-            confirmations: settings.confirmations,
-            requires_finality: settings.requires_finality,
-            shortfall_units,
-        };
-        Ok((network, terms))
+        let finality = settings.finality().map_err(|error| {
+            anyhow::anyhow!("networks.{network}.{}: {}", error.key, error.why)
+        })?;
+        Ok((network, NetworkTerms { finality, shortfall_units }))
     };
     config.enabled().into_iter().map(read).collect()
 }
