@@ -79,6 +79,16 @@ fn every_wrong_value_is_named_by_its_key() {
         ("CRYPTOPAYMENT_NETWORKS__LTC__CHAIN", "mainnet", "networks.ltc.chain"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__SHORTFALL", "\"-1\"", "networks.ltc.shortfall"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__CONFIRMATIONS", "0", "networks.ltc.confirmations"),
+        (
+            "CRYPTOPAYMENT_NETWORKS__LTC__BANDS",
+            "[{from_usd=\"much\", confirmations=9}]",
+            "networks.ltc.bands[0].from_usd",
+        ),
+        (
+            "CRYPTOPAYMENT_NETWORKS__LTC__BANDS",
+            "[{from_usd=\"1000\", confirmations=5}]",
+            "networks.ltc.bands[0]: must not ask for less",
+        ),
         ("CRYPTOPAYMENT_NETWORKS__DOGE__ENABLED", "true", "doge"),
         ("CRYPTOPAYMENT_NETWORKS__TRC20__BACKEND", "node", "networks.trc20.chain"),
     ];
