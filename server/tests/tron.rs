@@ -1,0 +1,144 @@
+//! A whole server on TRON's HTTP API: the conformance cases, and what only a node can show. On
+//! SQLite, with one case on PostgreSQL. The node is a simulator pinned to a live one's answers, or
+//! the real one that TRON_FULL_URL, TRON_SOLIDITY_URL and TRON_KEY (hex) name.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
+#![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
+
+#[path = "tron/captures.rs"]
+mod captures;
+mod conformance;
+#[path = "tron/scenarios.rs"]
+mod scenarios;
+mod support;
+#[path = "support/tcp_proxy.rs"]
+mod tcp_proxy;
+#[path = "support/tron_node/mod.rs"]
+mod tron_node;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use conformance::world::World;
+use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
+use cryptopayment::domain::asset::Network;
+use support::server::{Engine, TestServer};
+use tcp_proxy::TcpProxy;
+use tron_node::driver::Driver;
+
+/// The node as a chain that two owners drive: the world and its scenario.
+struct Shared(Arc<Driver>);
+
+#[async_trait]
+impl SandboxControl for Shared {
+    async fn pay(&self, outputs: &[(String, u128)]) -> Result<String, ChainError> {
+        self.0.pay(outputs).await
+    }
+
+    async fn replace(&self, txid: &str, outputs: &[(String, u128)]) -> Result<String, ChainError> {
+        self.0.replace(txid, outputs).await
+    }
+
+    async fn evict(&self, txid: &str) -> Result<(), ChainError> {
+        self.0.evict(txid).await
+    }
+
+    async fn mine(&self, blocks: u32) -> Result<BlockRef, ChainError> {
+        self.0.mine(blocks).await
+    }
+
+    async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError> {
+        self.0.fork(depth, fates).await
+    }
+}
+
+/// A world on a node; on the simulated one both ports are behind proxies that can be cut.
+pub struct NodeWorld {
+    pub world: World,
+    pub driver: Arc<Driver>,
+    pub proxies: Arc<Vec<TcpProxy>>,
+}
+
+impl NodeWorld {
+    pub async fn start(engine: Engine) -> Self {
+        Self::on(engine, Driver::start().await).await
+    }
+
+    pub async fn on(engine: Engine, driver: Driver) -> Self {
+        Self::with(engine, driver, "").await
+    }
+
+    /// The same with more lines in the network's table.
+    pub async fn with(engine: Engine, driver: Driver, lines: &str) -> Self {
+        let driver = Arc::new(driver);
+        let mut proxies = Vec::new();
+        if let Some(node) = &driver.node {
+            proxies.push(TcpProxy::to(node.full_port()).await);
+            proxies.push(TcpProxy::to(node.solidity_port()).await);
+        }
+        let urls: Vec<String> =
+            proxies.iter().map(|proxy| format!("http://127.0.0.1:{}", proxy.port())).collect();
+        let settings = match urls.as_slice() {
+            [full, solidity] => driver.settings(full, solidity, lines),
+            _ => driver.settings(&driver.full_url, &driver.solidity_url, lines),
+        };
+        let server = TestServer::with(engine, &settings).await;
+        let proxies = Arc::new(proxies);
+        let kept = Box::new((Arc::clone(&driver), Arc::clone(&proxies)));
+        let chain = Arc::new(Shared(Arc::clone(&driver)));
+        let world = World::new(server, Network::Trc20, chain, kept).await.shown_in_blocks();
+        Self { world, driver, proxies }
+    }
+}
+
+/// Makes one test per case. On a real node a case that it cannot be made to play says so.
+macro_rules! cases_on {
+    ($engine:expr; every node: $($any:ident),*; simulator: $($simulated:ident),* $(,)?) => {
+        $crate::conformance!(world($engine); $($any),*);
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $simulated() {
+                let NodeWorld { mut world, driver, .. } = NodeWorld::start($engine).await;
+                if driver.node.is_none() {
+                    println!("TRON: {} was not played: no real node can be made to", stringify!($simulated));
+                    return;
+                }
+                $crate::conformance::cases::$simulated(&mut world).await;
+                world.finish().await;
+                $crate::conformance::table::passed(module_path!(), stringify!($simulated));
+            }
+        )*
+    };
+}
+
+async fn world(engine: Engine) -> World {
+    NodeWorld::start(engine).await.world
+}
+
+/// Not here: `replaced_before_a_block_goes_back` and `eviction_changes_nothing`. Both are stories of
+/// a payment that is seen while it waits, and the reader gives no view of what waits: a TRON node's
+/// own is none of the network, and says SUCCESS of calls that will fail.
+mod simulator {
+    use super::*;
+    cases_on! { Engine::Sqlite;
+        every node:
+            nothing_seen_expires,
+            exact_payment_confirms,
+            two_parts_confirm,
+            a_part_expires_underpaid,
+            more_than_asked_is_overpaid,
+            late_payment_is_credited_and_stays_expired,
+            canceled_invoice_still_credits,
+            canceling_after_a_payment_is_refused,
+            restart_in_between_loses_nothing,
+            payment_while_down_is_found;
+        simulator:
+            one_transaction_pays_two_invoices_and_one_twice,
+            reorganised_payment_confirms_again,
+            double_spend_of_a_confirmed_payment_takes_the_credit_back,
+    }
+}
+
+mod on_postgres {
+    use super::*;
+    crate::conformance!(world(Engine::Postgres); exact_payment_confirms);
+}
