@@ -8,3 +8,11 @@ mod conformance;
 mod support;
 #[path = "fake_deposits/table.rs"]
 mod table;
+#[path = "support/tcp_proxy.rs"]
+mod tcp_proxy;
+#[path = "fake_deposits/tron.rs"]
+mod tron;
+#[path = "support/tron_node/mod.rs"]
+mod tron_node;
+#[path = "tron/world.rs"]
+mod tron_world;

@@ -14,81 +14,12 @@ mod support;
 mod tcp_proxy;
 #[path = "support/tron_node/mod.rs"]
 mod tron_node;
+#[path = "tron/world.rs"]
+mod tron_world;
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use conformance::world::World;
-use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
-use cryptopayment::domain::asset::Network;
-use support::server::{Engine, TestServer};
-use tcp_proxy::TcpProxy;
-use tron_node::driver::Driver;
-
-/// The node as a chain that two owners drive: the world and its scenario.
-struct Shared(Arc<Driver>);
-
-#[async_trait]
-impl SandboxControl for Shared {
-    async fn pay(&self, outputs: &[(String, u128)]) -> Result<String, ChainError> {
-        self.0.pay(outputs).await
-    }
-
-    async fn replace(&self, txid: &str, outputs: &[(String, u128)]) -> Result<String, ChainError> {
-        self.0.replace(txid, outputs).await
-    }
-
-    async fn evict(&self, txid: &str) -> Result<(), ChainError> {
-        self.0.evict(txid).await
-    }
-
-    async fn mine(&self, blocks: u32) -> Result<BlockRef, ChainError> {
-        self.0.mine(blocks).await
-    }
-
-    async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError> {
-        self.0.fork(depth, fates).await
-    }
-}
-
-/// A world on a node; on the simulated one both ports are behind proxies that can be cut.
-pub struct NodeWorld {
-    pub world: World,
-    pub driver: Arc<Driver>,
-    pub proxies: Arc<Vec<TcpProxy>>,
-}
-
-impl NodeWorld {
-    pub async fn start(engine: Engine) -> Self {
-        Self::on(engine, Driver::start().await).await
-    }
-
-    pub async fn on(engine: Engine, driver: Driver) -> Self {
-        Self::with(engine, driver, "").await
-    }
-
-    /// The same with more lines in the network's table.
-    pub async fn with(engine: Engine, driver: Driver, lines: &str) -> Self {
-        let driver = Arc::new(driver);
-        let mut proxies = Vec::new();
-        if let Some(node) = &driver.node {
-            proxies.push(TcpProxy::to(node.full_port()).await);
-            proxies.push(TcpProxy::to(node.solidity_port()).await);
-        }
-        let urls: Vec<String> =
-            proxies.iter().map(|proxy| format!("http://127.0.0.1:{}", proxy.port())).collect();
-        let settings = match urls.as_slice() {
-            [full, solidity] => driver.settings(full, solidity, lines),
-            _ => driver.settings(&driver.full_url, &driver.solidity_url, lines),
-        };
-        let server = TestServer::with(engine, &settings).await;
-        let proxies = Arc::new(proxies);
-        let kept = Box::new((Arc::clone(&driver), Arc::clone(&proxies)));
-        let chain = Arc::new(Shared(Arc::clone(&driver)));
-        let world = World::new(server, Network::Trc20, chain, kept).await.shown_in_blocks();
-        Self { world, driver, proxies }
-    }
-}
+use support::server::Engine;
+use tron_world::NodeWorld;
 
 /// Makes one test per case. On a real node a case that it cannot be made to play says so.
 macro_rules! cases_on {

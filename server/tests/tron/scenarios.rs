@@ -5,11 +5,11 @@ use cryptopayment::chain::{Broadcast, ChainWriter as _, ForkFate, SandboxControl
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 use prost::Message as _;
 
-use crate::NodeWorld;
 use crate::conformance::world::{asked, share};
 use crate::support::server::{Engine, eventually};
 use crate::tron_node::TronNode;
 use crate::tron_node::driver::Driver;
+use crate::tron_world::NodeWorld;
 
 /// A world on the simulated node, whatever the environment names.
 async fn start() -> NodeWorld {
@@ -68,7 +68,7 @@ async fn a_node_that_stops_and_comes_back_loses_nothing() {
 async fn while_the_node_is_cut_off_nobody_is_late() {
     let NodeWorld { world, proxies, .. } = start().await;
     let (paid, unpaid) = (world.invoice().await, world.invoice().await);
-    proxies.iter().for_each(crate::TcpProxy::cut);
+    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::cut);
     // Paid in time, on a chain that we can not read.
     world.pay(&paid, 1, 1).await;
     world.expire().await;
@@ -77,7 +77,7 @@ async fn while_the_node_is_cut_off_nobody_is_late() {
         let now = world.client.get_invoice(&invoice.id).await.unwrap();
         assert_eq!(now.status(), Status::Pending, "expiry waits for the watermark");
     }
-    proxies.iter().for_each(crate::TcpProxy::mend);
+    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::mend);
     world.wait(&unpaid, Status::Expired, Exception::None).await;
     world.mine_deep(&paid).await;
     world.wait(&paid, Status::Confirmed, Exception::None).await;
