@@ -291,3 +291,42 @@ async fn a_broadcast_is_taken_known_or_refused_for_its_reason() {
     let poor = Raw::transfer(&frame, driver.own(), to, i64::MAX);
     refused(poor, "CONTRACT_VALIDATE_ERROR: Contract validate error").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_looks_at_both_apis_and_the_token() {
+    use cryptopayment::app::doctor::{Check, Examination, State, examine};
+    use cryptopayment::config::{Config, Flags};
+    use cryptopayment::env::Env;
+    let NodeWorld { world, driver, .. } = start().await;
+    let node = driver.simulator().unwrap();
+    let home = world.server.directory.path();
+    let file = home.join("doctor.toml");
+    std::fs::write(&file, world.server.toml()).unwrap();
+    let config = Config::load(Some(&file), &Flags { data_dir: Some(home.join("data")) }).unwrap();
+    let look = async || -> Check {
+        let examination = Examination { config: &config, file: None, is_running: true, send_test: false };
+        let checks = examine(examination, &Env::system(), |_| {}).await;
+        checks.into_iter().find(|check| check.name == "node trc20").unwrap()
+    };
+    let good = look().await;
+    assert_eq!(good.state, State::Ok, "{good:?}");
+    assert!(good.text.contains("java-tron 4.8.0 on regtest, block 33, solidified 15"), "{}", good.text);
+    let lite = "this API is closed because this node is a lite fullnode";
+    let faults = [
+        ("triggerconstantcontract", 200, lite, "lite node"),
+        ("getblock", 401, "ApiKey not exists", "API key"),
+        ("getblock", 429, "", "requests_per_second"),
+        ("getblock", 200, "[]", "node of that chain"),
+    ];
+    for (method, status, body, cure) in faults {
+        node.plant(method, status, body);
+        let bad = look().await;
+        assert!(bad.state == State::Fail && bad.cure.contains(cure), "{body}: {bad:?}");
+        node.clear();
+    }
+    node.plant_on_solidity("getblock", 404, "<html>");
+    let bad = look().await;
+    assert!(bad.state == State::Fail && bad.text.contains("two base URLs"), "{bad:?}");
+    node.clear();
+    world.finish().await;
+}

@@ -4,12 +4,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::Value;
 
 use super::NodeSettings;
 use crate::chain::bitcoin::fake_node::{self, http};
+use crate::domain::time::Micros;
+use crate::env::{Clock, Entropy, Env};
 
 /// A token's address on the chain of the captures.
 pub const TOKEN: &str = "TLJ1qn27gNgJjFHynPhXxiJLzLg6w7Emu5";
@@ -61,4 +65,37 @@ pub fn captured(name: &str) -> Value {
     let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
     let capture: Value = serde_json::from_str(&text).unwrap();
     capture["response"].clone()
+}
+
+/// A clock that stands where it is told to.
+#[derive(Clone, Default)]
+pub struct Moved(Arc<AtomicI64>);
+
+impl Moved {
+    /// Moves it to this many seconds.
+    pub fn set(&self, seconds: i64) {
+        self.0.store(Micros::from_seconds(seconds).0, Ordering::Relaxed);
+    }
+
+    /// A world with this clock.
+    pub fn env(&self) -> Env {
+        struct Zeros;
+        impl Entropy for Zeros {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(0x80);
+            }
+        }
+        Env::new(Arc::new(self.clone()), Arc::new(Zeros))
+    }
+}
+
+#[async_trait]
+impl Clock for Moved {
+    fn now(&self) -> Micros {
+        Micros(self.0.load(Ordering::Relaxed))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
 }

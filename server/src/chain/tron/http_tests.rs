@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::*;
-use crate::chain::tron::fake_node::FakeNode;
+use crate::chain::tron::fake_node::{FakeNode, Moved};
 
 type Asked = Result<Option<Value>, ChainError>;
 
@@ -165,37 +165,4 @@ fn messages_are_read_in_hex_and_as_they_are() {
     assert_eq!(message("Dup transaction."), "Dup transaction.");
     assert_eq!(message("ff"), "ff");
     assert_eq!(message(""), "");
-}
-
-/// A clock that stands where it is told to.
-#[derive(Clone, Default)]
-pub struct Moved(Arc<std::sync::atomic::AtomicI64>);
-
-impl Moved {
-    /// Moves it to this many seconds.
-    pub fn set(&self, seconds: i64) {
-        self.0.store(Micros::from_seconds(seconds).0, Ordering::Relaxed);
-    }
-
-    /// A world with this clock.
-    pub fn env(&self) -> Env {
-        struct Zeros;
-        impl crate::env::Entropy for Zeros {
-            fn fill(&self, bytes: &mut [u8]) {
-                bytes.fill(0x80);
-            }
-        }
-        Env::new(Arc::new(self.clone()), Arc::new(Zeros))
-    }
-}
-
-#[async_trait::async_trait]
-impl crate::env::Clock for Moved {
-    fn now(&self) -> Micros {
-        Micros(self.0.load(Ordering::Relaxed))
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
 }

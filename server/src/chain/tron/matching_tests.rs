@@ -22,8 +22,8 @@ impl AddressFilter for All {
     }
 }
 
-struct None_;
-impl AddressFilter for None_ {
+struct Nobody;
+impl AddressFilter for Nobody {
     fn may_watch(&self, _: &[u8]) -> bool {
         false
     }
@@ -68,7 +68,7 @@ fn the_captured_payment_is_found() {
 #[test]
 fn what_nobody_watches_is_not_looked_at_further() {
     let consumed = HashSet::new();
-    let watch = Watch { addresses: &None_, consumed: &consumed };
+    let watch = Watch { addresses: &Nobody, consumed: &consumed };
     assert_eq!(look(&read(|_, _| {}).unwrap(), token(), watch).unwrap(), Found::default());
 }
 
@@ -211,7 +211,7 @@ fn a_waiting_transaction_ends_by_failure_or_by_time() {
     let other = "5".repeat(64);
     let over = |key: String, change: fn(&mut Value, &mut Value)| {
         let consumed = HashSet::from([key.clone(), "u:foreign:0".to_owned(), "x:no:1".to_owned()]);
-        let watch = Watch { addresses: &None_, consumed: &consumed };
+        let watch = Watch { addresses: &Nobody, consumed: &consumed };
         let block = read(change).unwrap();
         let found = look(&block, token(), watch).unwrap().consumptions;
         let expected = Consumption { key, txid: block.reference.hash };

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::chain::AddressFilter;
-use crate::chain::tron::fake_node::{FakeNode, captured};
+use crate::chain::tron::fake_node::{FakeNode, Moved, captured};
 
 struct All;
 impl AddressFilter for All {
@@ -133,7 +133,7 @@ async fn an_old_newest_block_of_a_public_chain_is_a_node_that_is_behind() {
         answer
     })
     .await;
-    let clock = super::super::http::tests::Moved::default();
+    let clock = Moved::default();
     let reader = TronReader::new(ChainKind::Mainnet, &node.settings, clock.env()).unwrap();
     clock.set(1_795_434_792 + 60);
     assert_eq!(reader.genesis().await.unwrap(), genesis);
