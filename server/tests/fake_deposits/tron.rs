@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use cryptopayment::chain::tron::transaction::{Raw, token_transfer};
-use cryptopayment::chain::{ForkFate, SandboxControl as _};
+use cryptopayment::chain::ForkFate;
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::address_text::parse;
 use cryptopayment::domain::asset::Network;

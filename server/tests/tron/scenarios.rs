@@ -330,3 +330,40 @@ async fn doctor_looks_at_both_apis_and_the_token() {
     node.clear();
     world.finish().await;
 }
+
+/// What the operator's own payouts will meet: whoever only ever received tokens is no account yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_only_holds_tokens_pays_once_it_was_activated() {
+    use crate::tron_node::chain::{account_of, key_named};
+    use crate::tron_node::driver::signed_by;
+    use cryptopayment::chain::tron::transaction::{Raw, token_transfer};
+    let driver = Driver::simulated().await;
+    let node = driver.simulator().unwrap();
+    let key = key_named("a deposit address");
+    let holder = account_of(&key);
+    driver.send(driver.token_payment(driver.own(), holder, 1_000_000).await).await.unwrap();
+    driver.mine(1).await.unwrap();
+    let pays = async || {
+        let frame = driver.frame().await.unwrap();
+        let raw = Raw::trigger(&frame, holder, driver.token, token_transfer(driver.own(), 1_000_000));
+        signed_by(&key, &raw)
+    };
+    let refused = driver.send(pays().await).await.unwrap_err().to_string();
+    assert!(refused.contains("does not exist"), "{refused}");
+    let before = node.chain().tip().after.holders[&driver.own()].sun;
+    let frame = driver.frame().await.unwrap();
+    driver.send(driver.signed(&Raw::transfer(&frame, driver.own(), holder, 1))).await.unwrap();
+    driver.mine(1).await.unwrap();
+    let after = node.chain().tip().after.holders[&driver.own()].sun;
+    assert_eq!(before - after, 1_100_001, "activation costs 1.1 TRX");
+    // It has free bandwidth and no energy: the call is included, runs out, and pays nobody.
+    let txid = driver.send(pays().await).await.unwrap();
+    driver.mine(1).await.unwrap();
+    assert_eq!(node.chain().find(&txid).unwrap().1.receipt.result, Some("OUT_OF_ENERGY"));
+    let frame = driver.frame().await.unwrap();
+    driver.send(driver.signed(&Raw::transfer(&frame, driver.own(), holder, 5_000_000))).await.unwrap();
+    driver.mine(1).await.unwrap();
+    let txid = driver.send(pays().await).await.unwrap();
+    driver.mine(1).await.unwrap();
+    assert_eq!(node.chain().find(&txid).unwrap().1.receipt.result, Some("SUCCESS"));
+}

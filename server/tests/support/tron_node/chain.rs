@@ -88,7 +88,7 @@ impl Chain {
         let header = Header {
             timestamp: 0,
             tx_trie_root: vec![seed; 32],
-            parent_hash: Sha256::digest([seed]).to_vec(),
+            parent_hash: Sha256::digest([seed]).as_slice().to_vec(),
             number: 0,
             witness_address: b"A genesis block has no witness".to_vec(),
             version: 0,
@@ -247,7 +247,7 @@ pub fn witness_account(witness: usize) -> Account {
 
 /// A key that is a name's hash.
 pub fn key_named(name: &str) -> SecretKey {
-    SecretKey::from_slice(&Sha256::digest(name.as_bytes())).unwrap()
+    SecretKey::from_slice(Sha256::digest(name.as_bytes()).as_slice()).unwrap()
 }
 
 /// The account of a key.
