@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use cryptopayment::chain::tron::transaction::{Raw, token_transfer};
 use cryptopayment::chain::ForkFate;
+use cryptopayment::chain::tron::transaction::{Raw, token_transfer};
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::address_text::parse;
 use cryptopayment::domain::asset::Network;
@@ -81,7 +81,11 @@ const ROWS: [(Row, Act, u128); 19] = [
         Act::Token(Manner::ReturnsFalse),
         0,
     ),
-    (refused("E-01", "TRON: a payment that reverts, in a block", "receipt says REVERT"), Act::Reverts, 0),
+    (
+        refused("E-01", "TRON: a payment that reverts, in a block", "receipt says REVERT"),
+        Act::Reverts,
+        0,
+    ),
     (
         refused("E-02", "TRON: a token of the same name emits Transfer", "another contract"),
         Act::Logs(|scene| vec![scene.log(scene.clone, STRANGER, number(scene.units))]),
@@ -117,7 +121,12 @@ const ROWS: [(Row, Act, u128); 19] = [
     (
         refused("E-05", "TRON: Approval to our address", "another event"),
         Act::Calls(|scene| {
-            [selector("approve(address,uint256)").as_slice(), &word(scene.ours), &number(scene.units)].concat()
+            [
+                selector("approve(address,uint256)").as_slice(),
+                &word(scene.ours),
+                &number(scene.units),
+            ]
+            .concat()
         }),
         0,
     ),
@@ -134,10 +143,26 @@ const ROWS: [(Row, Act, u128); 19] = [
         Act::Logs(|scene| vec![scene.log(scene.token, scene.ours, number(scene.units))]),
         0,
     ),
-    (refused("E-06", "TRON: TRX of a call's value or a plain transfer", "not the invoice's coin"), Act::Trx, 0),
-    (refused("E-07", "TRON: units that appear without a transaction", "no log says who paid"), Act::Nothing, 0),
     (
-        credited("E-11", "TRON: a token that takes a tenth of each transfer", "what arrived counts"),
+        refused(
+            "E-06",
+            "TRON: TRX instead of the token",
+            "not the invoice's coin",
+        ),
+        Act::Trx,
+        0,
+    ),
+    (
+        refused("E-07", "TRON: units that appear without a transaction", "no log says who paid"),
+        Act::Nothing,
+        0,
+    ),
+    (
+        credited(
+            "E-11",
+            "TRON: a token that takes a tenth of each transfer",
+            "what arrived counts",
+        ),
         Act::Token(Manner::TakesFee),
         9,
     ),
@@ -159,7 +184,9 @@ const ROWS: [(Row, Act, u128); 19] = [
         refused("E-12", "TRON: an amount of two words, and of none", "another shape"),
         Act::Logs(|scene| {
             let two = [number(scene.units), number(scene.units)].concat();
-            [two, Vec::new()].map(|data| transfer_log(scene.token, STRANGER, scene.ours, data)).to_vec()
+            [two, Vec::new()]
+                .map(|data| transfer_log(scene.token, STRANGER, scene.ours, data))
+                .to_vec()
         }),
         0,
     ),
@@ -173,7 +200,11 @@ const ROWS: [(Row, Act, u128); 19] = [
         }),
         0,
     ),
-    (refused("E-13", "TRON: another token that behaves", "not the invoice's coin"), Act::OtherToken, 0),
+    (
+        refused("E-13", "TRON: another token that behaves", "not the invoice's coin"),
+        Act::OtherToken,
+        0,
+    ),
     (
         refused("E-13", "TRON: an event of the token with fewer topics", "another event"),
         Act::Logs(|scene| {
@@ -212,8 +243,14 @@ async fn act(driver: &Driver, act: Act, scene: &Scene) {
         Act::Reverts => driver.token_payment(own, scene.ours, u128::MAX).await,
         Act::RunsOutOfEnergy => {
             let frame = driver.frame().await.unwrap();
-            let frame = cryptopayment::chain::tron::transaction::Frame { fee_limit: 100_000, ..frame };
-            driver.signed(&Raw::trigger(&frame, own, scene.token, token_transfer(scene.ours, scene.units)))
+            let frame =
+                cryptopayment::chain::tron::transaction::Frame { fee_limit: 100_000, ..frame };
+            driver.signed(&Raw::trigger(
+                &frame,
+                own,
+                scene.token,
+                token_transfer(scene.ours, scene.units),
+            ))
         }
         Act::Logs(logs) => driver.call(scripted(logs(scene), false), vec![1]).await,
         Act::LogsAndReverts(logs) => driver.call(scripted(logs(scene), true), vec![1]).await,
@@ -221,7 +258,12 @@ async fn act(driver: &Driver, act: Act, scene: &Scene) {
         Act::OtherToken => driver.call(scene.clone, token_transfer(scene.ours, scene.units)).await,
         Act::Trx => {
             let frame = driver.frame().await.unwrap();
-            driver.signed(&Raw::transfer(&frame, own, scene.ours, i64::try_from(scene.units).unwrap()))
+            driver.signed(&Raw::transfer(
+                &frame,
+                own,
+                scene.ours,
+                i64::try_from(scene.units).unwrap(),
+            ))
         }
         Act::Nothing => {
             let (token, ours, units) = (scene.token, scene.ours, scene.units);
@@ -239,7 +281,8 @@ async fn what_a_transaction_says_is_taken_for_what_it_did() {
     let here = NodeWorld::on(Engine::Sqlite, Driver::simulated().await).await;
     let NodeWorld { world, driver, .. } = &here;
     let node = Arc::clone(driver.simulator().unwrap());
-    let clone = node.place("a token of the same name", Code::token(Manner::Standard, 6, driver.own()));
+    let clone =
+        node.place("a token of the same name", Code::token(Manner::Standard, 6, driver.own()));
     let mut total = 0;
     for (row, does, tenths) in &ROWS {
         let invoice = world.invoice().await;
@@ -250,9 +293,8 @@ async fn what_a_transaction_says_is_taken_for_what_it_did() {
         here.wait_read().await;
         set_manner(driver, Manner::Standard);
         let paid = units * tenths / 10;
-        let now = world
-            .wait_until(&invoice, row.case, |now| now.paid_units == paid.to_string())
-            .await;
+        let now =
+            world.wait_until(&invoice, row.case, |now| now.paid_units == paid.to_string()).await;
         world.mine_deep(&invoice).await;
         here.wait_read().await;
         total += paid;
@@ -273,18 +315,30 @@ async fn an_answer_that_is_none_holds_the_block() {
     const METHOD: &str = "gettransactioninfobyblocknum";
     type Change = fn(&mut Value);
     let rows: [(Row, Change); 6] = [
-        (held("E-04", "TRON: no receipts for a block with transactions", "not yet"), |all| *all = json!([])),
-        (held("E-04", "TRON: `{}` for receipts", "means not there, never failed"), |all| *all = json!({})),
-        (held("E-04", "TRON: HTTP 200 with an error", "is an error"), |all| *all = json!({ "Error": "x" })),
+        (held("E-04", "TRON: no receipts for a block with transactions", "not yet"), |all| {
+            *all = json!([])
+        }),
+        (held("E-04", "TRON: `{}` for receipts", "means not there, never failed"), |all| {
+            *all = json!({})
+        }),
+        (held("E-04", "TRON: HTTP 200 with an error", "is an error"), |all| {
+            *all = json!({ "Error": "x" })
+        }),
         (held("E-04", "TRON: success told and denied at once", "is told properly later"), |all| {
             all[0]["receipt"]["result"] = json!("REVERT");
         }),
-        (held("E-04", "TRON: FAILED above a receipt of SUCCESS", "is told properly later"), |all| {
-            all[0]["result"] = json!("FAILED");
-        }),
-        (held("N-08", "TRON: lack of computing resources, as HTTP 200", "asked again later"), |all| {
-            *all = json!({ "Error": "class java.lang.IllegalAccessException : lack of computing resources" });
-        }),
+        (
+            held("E-04", "TRON: FAILED above a receipt of SUCCESS", "is told properly later"),
+            |all| {
+                all[0]["result"] = json!("FAILED");
+            },
+        ),
+        (
+            held("N-08", "TRON: lack of computing resources, as HTTP 200", "asked again later"),
+            |all| {
+                *all = json!({ "Error": "class java.lang.IllegalAccessException : lack of computing resources" });
+            },
+        ),
     ];
     let here = NodeWorld::on(Engine::Sqlite, Driver::simulated().await).await;
     let NodeWorld { world, driver, .. } = &here;
@@ -306,12 +360,20 @@ async fn an_answer_that_is_none_holds_the_block() {
         change(&mut receipts);
         node.plant(METHOD, 200, &receipts.to_string());
         let asked_before = node.asked(METHOD);
-        eventually("it was told so", || async { (node.asked(METHOD) > asked_before).then_some(()) }).await;
+        eventually("it was told so", || async {
+            (node.asked(METHOD) > asked_before).then_some(())
+        })
+        .await;
         let networks = world.client.networks().await.unwrap();
         let own = networks.into_iter().find(|network| network.network == "trc20").unwrap();
         assert_eq!(own.scanned_height, before, "{}: the block was passed over", row.case);
         let waiting = world.client.get_invoice(&invoice.id).await.unwrap();
-        assert_eq!((waiting.status(), waiting.payments.len()), (Status::Pending, 0), "{}", row.case);
+        assert_eq!(
+            (waiting.status(), waiting.payments.len()),
+            (Status::Pending, 0),
+            "{}",
+            row.case
+        );
         node.clear();
         world.wait_seen(&invoice, &txid).await;
         world.mine_deep(&invoice).await;
@@ -325,10 +387,17 @@ async fn an_answer_that_is_none_holds_the_block() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_counts_in_its_block_and_once() {
-    let waits = held("E-04", "TRON: a waiting call that gettransactionbyid says SUCCESS of", "in no block");
+    let waits =
+        held("E-04", "TRON: a waiting call that gettransactionbyid says SUCCESS of", "in no block");
     let moved = credited("E-09", "TRON: the same payment in another block after a fork", "once");
-    let many = credited("E-09", "TRON: one call pays two invoices, one of them twice", "each log once");
-    let lost = Row::new("E-09", "TRON: a payment that fails in the other branch", Verdict::TakenBack, "the payer had spent it");
+    let many =
+        credited("E-09", "TRON: one call pays two invoices, one of them twice", "each log once");
+    let lost = Row::new(
+        "E-09",
+        "TRON: a payment that fails in the other branch",
+        Verdict::TakenBack,
+        "the payer had spent it",
+    );
     let here = NodeWorld::on(Engine::Sqlite, Driver::simulated().await).await;
     let NodeWorld { world, driver, .. } = &here;
     let node = driver.simulator().unwrap();
@@ -337,7 +406,11 @@ async fn a_payment_counts_in_its_block_and_once() {
     let txid = world.chain.pay(&[share(&invoice, 1, 1)]).await.unwrap();
     let told: Value = driver
         .client()
-        .call_known(cryptopayment::chain::tron::http::Api::Full, "gettransactionbyid", &json!({ "value": txid }))
+        .call_known(
+            cryptopayment::chain::tron::http::Api::Full,
+            "gettransactionbyid",
+            &json!({ "value": txid }),
+        )
         .await
         .unwrap();
     assert_eq!(told["ret"][0]["contractRet"], "SUCCESS", "that is what the node says");
@@ -362,7 +435,9 @@ async fn a_payment_counts_in_its_block_and_once() {
 
     let (one, two) = (world.invoice().await, world.invoice().await);
     let (address, half) = share(&two, 1, 2);
-    world.pay_all(&[share(&one, 1, 1), (address.clone(), half), (address, asked(&two) - half)]).await;
+    world
+        .pay_all(&[share(&one, 1, 1), (address.clone(), half), (address, asked(&two) - half)])
+        .await;
     world.mine_deep(&one).await;
     for (invoice, payments) in [(&one, 1), (&two, 2)] {
         let confirmed = world.wait(invoice, Status::Confirmed, Exception::None).await;

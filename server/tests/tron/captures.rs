@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use bitcoin::secp256k1::SecretKey;
-use cryptopayment::chain::tron::transaction::{Frame, Raw, TransferContract, address, token_transfer};
+use cryptopayment::chain::tron::transaction::{
+    Frame, Raw, TransferContract, address, token_transfer,
+};
 use cryptopayment::domain::address_text;
 use serde_json::{Value, json};
 
@@ -17,8 +19,12 @@ use crate::tron_node::render::View;
 use crate::tron_node::wire::{Account, Action, CreateSmartContract, Tx, contract_made_by, hex41};
 
 /// Not told by a simulated account: the moments at which something happened to it.
-const MOMENTS: [&str; 4] =
-    ["create_time", "latest_opration_time", "latest_consume_free_time", "latest_consume_time_for_energy"];
+const MOMENTS: [&str; 4] = [
+    "create_time",
+    "latest_opration_time",
+    "latest_consume_free_time",
+    "latest_consume_time_for_energy",
+];
 
 /// `(beginning of the name, reason)` of captures that are not played again.
 const LEFT_OUT: [(&str, &str); 26] = [
@@ -81,7 +87,9 @@ impl Story {
         let rich = SecretKey::from_slice(&rich).unwrap();
         let node = TronNode::start_with(account_of(&rich), 1, 0).await;
         // In the captures its free bytes were used up.
-        node.chain().change(|state| state.holders.get_mut(&account_of(&rich)).unwrap().free_bytes_used = 552);
+        node.chain().change(|state| {
+            state.holders.get_mut(&account_of(&rich)).unwrap().free_bytes_used = 552
+        });
         node.mine(1);
         Self {
             node,
@@ -113,7 +121,13 @@ impl Story {
         let capture = captured(name);
         let request = &capture["request"];
         let keys = |value: &Value| -> BTreeSet<String> {
-            value.as_object().unwrap().keys().filter(|key| !key.starts_with("raw_data") && *key != "call_value").cloned().collect()
+            value
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| !key.starts_with("raw_data") && *key != "call_value")
+                .cloned()
+                .collect()
         };
         assert_eq!(keys(&body), keys(&request["body"]), "{name} asks in another way");
         let base = match request["port"].as_str() {
@@ -122,7 +136,11 @@ impl Story {
         };
         let url = format!("{base}{}", request["url"].as_str().unwrap());
         let answer = self.http.post(url).body(body.to_string()).send().await.unwrap();
-        assert_eq!(Some(u64::from(answer.status().as_u16())), capture["http_status"].as_u64(), "{name}");
+        assert_eq!(
+            Some(u64::from(answer.status().as_u16())),
+            capture["http_status"].as_u64(),
+            "{name}"
+        );
         let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
         let mut ignored = ignored.to_vec();
         ignored.extend(MOMENTS);
@@ -188,7 +206,14 @@ impl Story {
 }
 
 /// Every difference of shape: keys, kinds, codes, texts.
-fn compare(name: &str, at: &str, expected: &Value, got: &Value, ignored: &[&str], wrong: &mut Vec<String>) {
+fn compare(
+    name: &str,
+    at: &str,
+    expected: &Value,
+    got: &Value,
+    ignored: &[&str],
+    wrong: &mut Vec<String>,
+) {
     match (expected, got) {
         (Value::Object(expected), Value::Object(got)) => {
             let known = |key: &&String| !ignored.contains(&key.as_str());
@@ -203,7 +228,11 @@ fn compare(name: &str, at: &str, expected: &Value, got: &Value, ignored: &[&str]
         }
         (Value::Array(expected), Value::Array(got)) => {
             if expected.is_empty() != got.is_empty() {
-                wrong.push(format!("{name}{at}: {} elements instead of {}", got.len(), expected.len()));
+                wrong.push(format!(
+                    "{name}{at}: {} elements instead of {}",
+                    got.len(),
+                    expected.len()
+                ));
             }
             for (expected, got) in expected.iter().zip(got) {
                 compare(name, &format!("{at}/*"), expected, got, ignored, wrong);
@@ -223,12 +252,16 @@ fn compare(name: &str, at: &str, expected: &Value, got: &Value, ignored: &[&str]
 /// What kind of text it is; texts that say something are their own kind.
 fn kind(at: &str, text: &str) -> String {
     let last = at.rsplit('/').next().unwrap_or_default();
-    let is_hex = !text.is_empty() && text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_hex =
+        !text.is_empty() && text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit());
     match last {
         "message" | "resMessage" if is_hex => {
             let said = String::from_utf8(hex::decode(text).unwrap()).unwrap();
             // A signature's refusal names the signature and who made it.
-            said.split(": ").take(if said.starts_with("Validate sig") { 1 } else { 9 }).collect::<Vec<_>>().join(": ")
+            said.split(": ")
+                .take(if said.starts_with("Validate sig") { 1 } else { 9 })
+                .collect::<Vec<_>>()
+                .join(": ")
         }
         "data" | "raw_data_hex" | "parameter" if is_hex => "bytes".to_owned(),
         "*" if at.ends_with("/contractResult/*") && is_hex && text.len() > 200 => "code".to_owned(),
@@ -244,7 +277,13 @@ fn kind(at: &str, text: &str) -> String {
 async fn trx(story: &mut Story) {
     let (rich, other) = (story.rich(), story.other());
     story.same("01-getnowblock-empty", json!({})).await;
-    story.same_but("02-getblockbynum-genesis", json!({ "num": 0 }), &["transactions", "witness_address"]).await;
+    story
+        .same_but(
+            "02-getblockbynum-genesis",
+            json!({ "num": 0 }),
+            &["transactions", "witness_address"],
+        )
+        .await;
     story.same("03-getaccount-unactivated", json!({ "address": other })).await;
     story.same("04-getaccountresource-unactivated", json!({ "address": other })).await;
     let body = json!({ "owner_address": rich, "to_address": other, "amount": 50_000_000 });
@@ -293,8 +332,12 @@ async fn deployment(story: &mut Story) {
 /// Payments of the token, in time and not.
 async fn token(story: &mut Story) {
     let (rich, other, holder) = (story.rich(), story.other(), story.holder);
-    story.same("21-estimateenergy-transfer-to-new", story.transfer(&rich, holder, 12_500_000)).await;
-    story.same("22-triggerconstantcontract-transfer-sim", story.transfer(&rich, holder, 12_500_000)).await;
+    story
+        .same("21-estimateenergy-transfer-to-new", story.transfer(&rich, holder, 12_500_000))
+        .await;
+    story
+        .same("22-triggerconstantcontract-transfer-sim", story.transfer(&rich, holder, 12_500_000))
+        .await;
     let mut body = story.transfer(&rich, holder, 12_500_000);
     body["fee_limit"] = json!(100_000_000);
     let made = story.same("23-triggersmartcontract-transfer", body).await;
@@ -316,26 +359,44 @@ async fn token(story: &mut Story) {
     story.same("33-getaccount-trc20-only-holder", json!({ "address": hex41(holder) })).await;
     story.same("77-solidity-getblockbynum", json!({ "num": height })).await;
     story.same("78-solidity-gettransactioninfobyblocknum", json!({ "num": height })).await;
-    let again = Raw::trigger(&story.frame(100_000_000), account_of(&story.rich), story.token, token_transfer(holder, 1));
+    let again = Raw::trigger(
+        &story.frame(100_000_000),
+        account_of(&story.rich),
+        story.token,
+        token_transfer(holder, 1),
+    );
     let again = signed_by(&story.rich, &again);
     let of = json!({ "value": again.txid() });
     story.push(again);
     story.same("34-gettransactioninfobyid-trc20-to-holder", of).await;
     story.same("81-solidity-triggerconstantcontract", story.balance_of(holder)).await;
 
-    let failing = Raw::trigger(&story.frame(100_000_000), account_of(&story.other), story.token, token_transfer(holder, 1));
+    let failing = Raw::trigger(
+        &story.frame(100_000_000),
+        account_of(&story.other),
+        story.token,
+        token_transfer(holder, 1),
+    );
     let tx = signed_by(&story.other, &failing);
     let of = json!({ "value": tx.txid() });
     story.include("35-broadcast-will-revert", &tx).await;
     story.same("36-gettransactioninfobyid-revert", of.clone()).await;
     story.same("37-gettransactionbyid-revert", of).await;
-    let poor = Raw::trigger(&story.frame(100_000), account_of(&story.rich), story.token, token_transfer([3; 20], 1));
+    let poor = Raw::trigger(
+        &story.frame(100_000),
+        account_of(&story.rich),
+        story.token,
+        token_transfer([3; 20], 1),
+    );
     let tx = signed_by(&story.rich, &poor);
     let of = json!({ "value": tx.txid() });
     story.include("38-broadcast-low-feelimit", &tx).await;
     story.same("39-gettransactioninfobyid-out-of-energy", of.clone()).await;
     story.same("40-gettransactionbyid-out-of-energy", of).await;
-    for (name, value) in [("41-triggersmartcontract-multi", None), ("43-triggersmartcontract-fwd-trx", Some(3_000_000))] {
+    for (name, value) in [
+        ("41-triggersmartcontract-multi", None),
+        ("43-triggersmartcontract-fwd-trx", Some(3_000_000)),
+    ] {
         let mut body = story.transfer(&rich, holder, 1);
         body["fee_limit"] = json!(500_000_000);
         if let Some(value) = value {
@@ -359,7 +420,10 @@ async fn refusals(story: &mut Story) {
     let far = frame.expiration + 2 * 86_400_000;
     for (name, raw) in [
         ("47-broadcast-expired", Raw { expiration: frame.expiration - 200_000, ..good.clone() }),
-        ("48-broadcast-tapos", Raw { ref_block_hash: vec![1, 2, 3, 4, 5, 6, 7, 8], ..good.clone() }),
+        (
+            "48-broadcast-tapos",
+            Raw { ref_block_hash: vec![1, 2, 3, 4, 5, 6, 7, 8], ..good.clone() },
+        ),
         ("49-broadcast-too-far-expiration", Raw { expiration: far, ..good.clone() }),
         ("50-broadcast-insufficient", Raw::transfer(&frame, from, to, 9_007_199_254_740_991)),
     ] {
@@ -472,5 +536,8 @@ fn a_captured_deployment_made_its_contract() {
     let signed = captured("signed-trx-transfer");
     let key = hex::decode(signed["private_key"].as_str().unwrap()).unwrap();
     let owner = account_of(&SecretKey::from_slice(&key).unwrap());
-    assert_eq!(hex41(contract_made_by(txid, owner)), deployed["contract_address"].as_str().unwrap());
+    assert_eq!(
+        hex41(contract_made_by(txid, owner)),
+        deployed["contract_address"].as_str().unwrap()
+    );
 }

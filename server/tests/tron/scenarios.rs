@@ -92,7 +92,8 @@ async fn refusals_of_every_form_are_waited_out() {
     let NodeWorld { world, driver, .. } = start().await;
     let node = driver.simulator().unwrap();
     let suspended = r#"{"Error": "The key exceeds the frequency limit(15), and the query server is suspended for 1s"}"#;
-    let busy = r#"{"Error":"class java.lang.IllegalAccessException : lack of computing resources"}"#;
+    let busy =
+        r#"{"Error":"class java.lang.IllegalAccessException : lack of computing resources"}"#;
     let lite = "this API is closed because this node is a lite fullnode";
     let forms = [
         ("", 403, suspended),
@@ -223,7 +224,10 @@ async fn a_solidity_api_of_another_fork_is_not_believed() {
     let (paid, unpaid) = (world.invoice().await, world.invoice().await);
     // Whoever asks for the newest block without detail gets one that the full node does not have.
     let other = TronNode::start_with([9; 20], 27, 7).await;
-    let foreign = other.chain().block(12).map(|block| crate::tron_node::render::View { visible: false }.header(block));
+    let foreign = other
+        .chain()
+        .block(12)
+        .map(|block| crate::tron_node::render::View { visible: false }.header(block));
     node.plant_on_solidity("getblock", 200, &foreign.unwrap().to_string());
     world.pay(&paid, 1, 1).await;
     world.expire().await;
@@ -272,7 +276,8 @@ async fn a_broadcast_is_taken_known_or_refused_for_its_reason() {
     let to = [7; 20];
     let frame = driver.frame().await.unwrap();
     let good = driver.signed(&Raw::transfer(&frame, driver.own(), to, 5));
-    let send = async |tx: &Transaction| driver.writer().broadcast(&tx.encode_to_vec()).await.unwrap();
+    let send =
+        async |tx: &Transaction| driver.writer().broadcast(&tx.encode_to_vec()).await.unwrap();
     assert_eq!(send(&good.signed).await, Broadcast::Accepted);
     assert_eq!(send(&good.signed).await, Broadcast::AlreadyKnown);
     driver.mine(1).await.unwrap();
@@ -280,10 +285,14 @@ async fn a_broadcast_is_taken_known_or_refused_for_its_reason() {
 
     let refused = async |raw: Raw, code: &str| {
         let sent = send(&driver.signed(&raw).signed).await;
-        assert!(matches!(&sent, Broadcast::Rejected(text) if text.starts_with(code)), "{code}: {sent:?}");
+        assert!(
+            matches!(&sent, Broadcast::Rejected(text) if text.starts_with(code)),
+            "{code}: {sent:?}"
+        );
     };
     let raw = Raw::transfer(&frame, driver.own(), to, 6);
-    refused(Raw { ref_block_hash: vec![1; 8], ..raw.clone() }, "TAPOS_ERROR: Tapos check error.").await;
+    refused(Raw { ref_block_hash: vec![1; 8], ..raw.clone() }, "TAPOS_ERROR: Tapos check error.")
+        .await;
     let expired = "TRANSACTION_EXPIRATION_ERROR: Transaction expired";
     refused(Raw { expiration: 1, ..raw.clone() }, expired).await;
     refused(Raw { expiration: frame.expiration + 2 * 86_400_000, ..raw.clone() }, expired).await;
@@ -304,13 +313,18 @@ async fn doctor_looks_at_both_apis_and_the_token() {
     std::fs::write(&file, world.server.toml()).unwrap();
     let config = Config::load(Some(&file), &Flags { data_dir: Some(home.join("data")) }).unwrap();
     let look = async || -> Check {
-        let examination = Examination { config: &config, file: None, is_running: true, send_test: false };
+        let examination =
+            Examination { config: &config, file: None, is_running: true, send_test: false };
         let checks = examine(examination, &Env::system(), |_| {}).await;
         checks.into_iter().find(|check| check.name == "node trc20").unwrap()
     };
     let good = look().await;
     assert_eq!(good.state, State::Ok, "{good:?}");
-    assert!(good.text.contains("java-tron 4.8.0 on regtest, block 33, solidified 15"), "{}", good.text);
+    assert!(
+        good.text.contains("java-tron 4.8.0 on regtest, block 33, solidified 15"),
+        "{}",
+        good.text
+    );
     let lite = "this API is closed because this node is a lite fullnode";
     let faults = [
         ("triggerconstantcontract", 200, lite, "lite node"),
@@ -345,7 +359,8 @@ async fn an_account_that_only_holds_tokens_pays_once_it_was_activated() {
     driver.mine(1).await.unwrap();
     let pays = async || {
         let frame = driver.frame().await.unwrap();
-        let raw = Raw::trigger(&frame, holder, driver.token, token_transfer(driver.own(), 1_000_000));
+        let raw =
+            Raw::trigger(&frame, holder, driver.token, token_transfer(driver.own(), 1_000_000));
         signed_by(&key, &raw)
     };
     let refused = driver.send(pays().await).await.unwrap_err().to_string();
@@ -361,7 +376,10 @@ async fn an_account_that_only_holds_tokens_pays_once_it_was_activated() {
     driver.mine(1).await.unwrap();
     assert_eq!(node.chain().find(&txid).unwrap().1.receipt.result, Some("OUT_OF_ENERGY"));
     let frame = driver.frame().await.unwrap();
-    driver.send(driver.signed(&Raw::transfer(&frame, driver.own(), holder, 5_000_000))).await.unwrap();
+    driver
+        .send(driver.signed(&Raw::transfer(&frame, driver.own(), holder, 5_000_000)))
+        .await
+        .unwrap();
     driver.mine(1).await.unwrap();
     let txid = driver.send(pays().await).await.unwrap();
     driver.mine(1).await.unwrap();

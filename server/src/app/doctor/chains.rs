@@ -115,9 +115,8 @@ pub(super) fn is_another(
     genesis: &str,
     settings: &NetworkSettings,
 ) -> bool {
-    let differs = |stamp: &StampedNetwork| {
-        stamp.genesis != genesis || stamp.chain != settings.chain.as_str()
-    };
+    let differs =
+        |stamp: &StampedNetwork| stamp.genesis != genesis || stamp.chain != settings.chain.as_str();
     stamp.is_some_and(differs)
 }
 

@@ -27,13 +27,18 @@ async fn every_form_of_no() {
         Unsupported(&'static str),
     }
     let grid = r#"{"Error": "The key exceeds the frequency limit(15), and the query server is suspended for 30s"}"#;
-    let busy = r#"{"Error":"class java.lang.IllegalAccessException : lack of computing resources"}"#;
+    let busy =
+        r#"{"Error":"class java.lang.IllegalAccessException : lack of computing resources"}"#;
     let cases = [
         (200, "{}", Is::Nothing),
         (200, " {} \n", Is::Nothing),
         (200, busy, Is::Transient("lack of computing resources")),
         (200, r#"{"Error": "class java.lang.NullPointerException : null"}"#, Is::Transient("Null")),
-        (200, r#"{"Error": "class org.tron.core.services.http.JsonFormat$ParseException : 1:8"}"#, Is::Invalid("ParseException")),
+        (
+            200,
+            r#"{"Error": "class org.tron.core.services.http.JsonFormat$ParseException : 1:8"}"#,
+            Is::Invalid("ParseException"),
+        ),
         (200, "this API is closed because this node is a lite fullnode", Is::Unsupported("lite")),
         (404, "this API is unavailable due to config", Is::Unsupported("due to config")),
         (404, "<html>", Is::Unsupported("two base URLs")),
@@ -142,9 +147,8 @@ async fn both_apis_have_their_paths_below_any_base() {
     let url = format!("{}some/where", node.settings.url);
     let settings = NodeSettings { solidity_url: url, ..node.settings.clone() };
     let client = Client::new(&settings, Env::system()).unwrap();
-    let path = async |api| -> Value {
-        client.call_known(api, "getblock", &Value::Null).await.unwrap()
-    };
+    let path =
+        async |api| -> Value { client.call_known(api, "getblock", &Value::Null).await.unwrap() };
     assert_eq!(path(Api::Full).await["path"], "wallet/getblock");
     assert_eq!(path(Api::Solidity).await["path"], "some/where/walletsolidity/getblock");
 }

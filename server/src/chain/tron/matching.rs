@@ -40,11 +40,7 @@ fn read_key(key: &str) -> Option<(&str, i64)> {
 ///
 /// # Errors
 /// [`ChainError`] when what the node tells of a payment to us contradicts itself.
-pub fn look(
-    block: &ReadBlock,
-    contract: [u8; 20],
-    watch: Watch<'_>,
-) -> Result<Found, ChainError> {
+pub fn look(block: &ReadBlock, contract: [u8; 20], watch: Watch<'_>) -> Result<Found, ChainError> {
     let mut found = Found::default();
     for (transaction, receipt) in &block.transactions {
         found.transfers.extend(transfers(transaction, receipt, contract, watch)?);

@@ -136,8 +136,7 @@ fn success_is_told_three_times_or_not_at_all() {
                 let is_good = *result != "FAILED" && *receipt == "SUCCESS";
                 let good_in_block = *in_block == "SUCCESS" || in_block.is_null();
                 let name = format!("{result} {receipt} {in_block}: {found:?}");
-                let failed =
-                    *result == "FAILED" && *receipt != "SUCCESS" && !good_in_block;
+                let failed = *result == "FAILED" && *receipt != "SUCCESS" && !good_in_block;
                 match found {
                     Ok(found) if is_good && good_in_block => {
                         assert_eq!(found.len(), 1, "{name}");

@@ -113,8 +113,7 @@ impl TronReader {
         }
         let ours = self.header(solid.height).await?;
         if ours.as_ref().map(|ours| &ours.hash) != Some(&solid.hash) {
-            let text =
-                format!("the full node does not have the solidified block {}", solid.height);
+            let text = format!("the full node does not have the solidified block {}", solid.height);
             return Err(ChainError::Transient(text));
         }
         *self.agreed() = Some(solid.clone());

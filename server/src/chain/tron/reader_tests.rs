@@ -103,10 +103,13 @@ async fn only_the_token_itself_will_do() {
         ),
     ];
     for (answer, expected) in cases {
-        let node = node(move |path, _, usual| {
-            if path == "wallet/triggerconstantcontract" { answer.clone() } else { usual }
-        })
-        .await;
+        let node =
+            node(
+                move |path, _, usual| {
+                    if path == "wallet/triggerconstantcontract" { answer.clone() } else { usual }
+                },
+            )
+            .await;
         let error = reader(&node).genesis().await.unwrap_err();
         assert!(matches!(&error, ChainError::Invalid(text) if text.contains(expected)), "{error}");
         let error = reader(&node).head().await.unwrap_err();
@@ -204,9 +207,11 @@ async fn receipts_that_are_not_there_yet_are_waited_for() {
 
 #[tokio::test]
 async fn what_a_node_says_of_itself() {
-    let node = node(|path, _, answer| {
-        if path == "wallet/getnodeinfo" { captured("65-getnodeinfo") } else { answer }
-    })
+    let node = node(
+        |path, _, answer| {
+            if path == "wallet/getnodeinfo" { captured("65-getnodeinfo") } else { answer }
+        },
+    )
     .await;
     let report = reader(&node).report().await.unwrap();
     assert_eq!((report.version.as_str(), report.peers), ("4.8.0", Some(0)));

@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::chain::tron::fake_node::{FakeNode, captured};
 
-const SIGNED: &str = include_str!(
-    "../../../tests/fixtures/tron/javatron-4.8.0-live/signed-trx-transfer.json"
-);
+const SIGNED: &str =
+    include_str!("../../../tests/fixtures/tron/javatron-4.8.0-live/signed-trx-transfer.json");
 
 fn signed() -> Vec<u8> {
     let live: Value = serde_json::from_str(SIGNED).unwrap();

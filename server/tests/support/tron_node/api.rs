@@ -2,7 +2,9 @@
 //! other. Every answer is HTTP 200 with the shape that a live node gave, errors too.
 //! Not here: sockets and planted faults (`mod.rs`).
 
-use cryptopayment::chain::tron::transaction::{Frame, TriggerSmartContract, TransferContract, address};
+use cryptopayment::chain::tron::transaction::{
+    Frame, TransferContract, TriggerSmartContract, address,
+};
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::address_text;
 use cryptopayment::domain::asset::Network;
@@ -12,7 +14,9 @@ use super::chain::{Chain, Refusal};
 use super::contracts;
 use super::execute::{State, execute};
 use super::render::{View, bytes_of, resources};
-use super::wire::{Account, Action, DelegateResourceContract, FreezeBalanceV2Contract, Tx, account, selector};
+use super::wire::{
+    Account, Action, DelegateResourceContract, FreezeBalanceV2Contract, Tx, account, selector,
+};
 
 /// A minute, as nodes give to what they make.
 const EXPIRATION_MILLIS: i64 = 60_000;
@@ -29,9 +33,8 @@ type Answer = Result<Value, String>;
 
 /// Answers a method; `None` for a path that a node does not have.
 pub fn answer(chain: &mut Chain, method: &str, call: &Call<'_>) -> Option<Value> {
-    let answered = reading(chain, method, call).or_else(|| {
-        if call.solid.is_some() { None } else { writing(chain, method, call) }
-    })?;
+    let answered = reading(chain, method, call)
+        .or_else(|| if call.solid.is_some() { None } else { writing(chain, method, call) })?;
     Some(answered.unwrap_or_else(|error| json!({ "Error": error })))
 }
 
@@ -72,7 +75,9 @@ fn writing(chain: &mut Chain, method: &str, call: &Call<'_>) -> Option<Answer> {
             Ok(found.map_or_else(|| json!({}), |tx| call.view().waiting(tx)))
         }
         "getpendingsize" => Ok(json!({ "pendingSize": chain.pending().len() })),
-        "getaccountresource" => call.address("address").map(|who| resources(&chain.state(), who, true)),
+        "getaccountresource" => {
+            call.address("address").map(|who| resources(&chain.state(), who, true))
+        }
         "getaccountnet" => call.address("address").map(|who| resources(&chain.state(), who, false)),
         "validateaddress" => Ok(call.validate()),
         "getenergyprices" => Ok(json!({ "prices": "0:100" })),
@@ -132,7 +137,9 @@ impl Call<'_> {
     fn address(&self, key: &str) -> Result<Account, String> {
         let text = self.text(key);
         let read = if self.view().visible {
-            address_text::parse(Network::Trc20, ChainKind::Regtest, text).ok().and_then(|key| key.try_into().ok())
+            address_text::parse(Network::Trc20, ChainKind::Regtest, text)
+                .ok()
+                .and_then(|key| key.try_into().ok())
         } else {
             hex::decode(text).ok().and_then(|bytes| account(&bytes))
         };
@@ -151,9 +158,12 @@ impl Call<'_> {
         };
         let block = block.filter(|block| self.has(block.number()));
         let view = self.view();
-        Ok(block.map_or_else(|| json!({}), |block| {
-            if self.body["detail"] == true { view.block(block) } else { view.header(block) }
-        }))
+        Ok(block.map_or_else(
+            || json!({}),
+            |block| {
+                if self.body["detail"] == true { view.block(block) } else { view.header(block) }
+            },
+        ))
     }
 
     fn by_number(&self, chain: &Chain) -> Answer {
@@ -209,7 +219,9 @@ impl Call<'_> {
             return Ok(json!({}));
         }
         let number = u64::try_from(number).unwrap();
-        let Some(block) = chain.block(number).filter(|_| self.has(number)) else { return Ok(json!([])) };
+        let Some(block) = chain.block(number).filter(|_| self.has(number)) else {
+            return Ok(json!([]));
+        };
         Ok(block.included.iter().map(|included| self.view().receipt(block, included)).collect())
     }
 
@@ -219,7 +231,10 @@ impl Call<'_> {
             Some(solid) => chain.block(solid).unwrap().after.clone(),
             None => chain.state(),
         };
-        Ok(state.holders.get(&who).map_or_else(|| json!({}), |holder| self.view().holder(who, holder)))
+        Ok(state
+            .holders
+            .get(&who)
+            .map_or_else(|| json!({}), |holder| self.view().holder(who, holder)))
     }
 
     /// The call that a request describes: its function and arguments, or its data.
@@ -264,7 +279,8 @@ impl Call<'_> {
         let outcome = contracts::call(&mut state.contracts, owner, contract, &self.data());
         let frame = self.frame(chain);
         let mut transaction = self.view().unsigned(&action.raw(&frame), &action);
-        transaction["ret"] = if outcome.reverted { json!([{ "ret": "FAILED" }]) } else { json!([{}]) };
+        transaction["ret"] =
+            if outcome.reverted { json!([{ "ret": "FAILED" }]) } else { json!([{}]) };
         let mut answer = json!({
             "result": { "result": true },
             "energy_used": outcome.energy,
@@ -296,15 +312,23 @@ impl Call<'_> {
             return Ok(no_contract());
         }
         let raw = action.raw(&self.frame(chain));
-        Ok(json!({ "result": { "result": true }, "transaction": self.view().unsigned(&raw, &action) }))
+        Ok(
+            json!({ "result": { "result": true }, "transaction": self.view().unsigned(&raw, &action) }),
+        )
     }
 
     /// A transaction of any kind, if it would be valid now.
     fn made(&self, chain: &Chain, action: &Action) -> Answer {
         let raw = action.raw(&self.frame(chain));
-        let tx = Tx { id: [0; 32], signed: Default::default(), raw: raw.clone(), action: action.clone() };
-        execute(&mut chain.state(), &tx)
-            .map_err(|text| format!("class org.tron.core.exception.ContractValidateException : {text}"))?;
+        let tx = Tx {
+            id: [0; 32],
+            signed: Default::default(),
+            raw: raw.clone(),
+            action: action.clone(),
+        };
+        execute(&mut chain.state(), &tx).map_err(|text| {
+            format!("class org.tron.core.exception.ContractValidateException : {text}")
+        })?;
         Ok(self.view().unsigned(&raw, action))
     }
 
@@ -342,18 +366,23 @@ impl Call<'_> {
         let (txid, pushed) = push(chain, &bytes);
         match pushed {
             Ok(()) => json!({ "result": true, "txid": txid }),
-            Err(refusal) => json!({ "code": refusal.code, "txid": txid, "message": hex::encode(refusal.text) }),
+            Err(refusal) => {
+                json!({ "code": refusal.code, "txid": txid, "message": hex::encode(refusal.text) })
+            }
         }
     }
 
     /// Here the message is plain text, and a success has a code.
     fn broadcast_hex(&self, chain: &mut Chain) -> Value {
         let bytes = hex::decode(self.text("transaction")).unwrap_or_default();
-        let shown = Tx::read(&bytes).map_or_else(|| json!({}), |tx| {
-            let mut shown = self.view().waiting(&tx);
-            shown.as_object_mut().unwrap().remove("ret");
-            shown
-        });
+        let shown = Tx::read(&bytes).map_or_else(
+            || json!({}),
+            |tx| {
+                let mut shown = self.view().waiting(&tx);
+                shown.as_object_mut().unwrap().remove("ret");
+                shown
+            },
+        );
         let (txid, pushed) = push(chain, &bytes);
         let refusal = pushed.err().unwrap_or_else(|| Refusal::new("SUCCESS", ""));
         json!({

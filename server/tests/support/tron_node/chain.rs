@@ -94,7 +94,13 @@ impl Chain {
             version: 0,
         };
         let genesis = Block { id: header.id(), header, witness: 0, included: Vec::new(), after };
-        Self { blocks: vec![genesis], pending: Vec::new(), witnesses, solid_held_at: None, forks: 0 }
+        Self {
+            blocks: vec![genesis],
+            pending: Vec::new(),
+            witnesses,
+            solid_held_at: None,
+            forks: 0,
+        }
     }
 
     pub fn tip(&self) -> &Block {
@@ -154,7 +160,9 @@ impl Chain {
         }
         check_signature(&tx)?;
         self.check_place(&tx)?;
-        let invalid = |text| Refusal::new("CONTRACT_VALIDATE_ERROR", format!("Contract validate error : {text}"));
+        let invalid = |text| {
+            Refusal::new("CONTRACT_VALIDATE_ERROR", format!("Contract validate error : {text}"))
+        };
         execute(&mut self.state(), &tx).map_err(invalid)?;
         self.pending.push(tx);
         Ok(())
@@ -268,21 +276,26 @@ pub fn sign(key: &SecretKey, id: [u8; 32]) -> Vec<u8> {
 
 /// Recovers the signer, who must be the owner.
 fn check_signature(tx: &Tx) -> Result<(), Refusal> {
-    let wrong = |text: String| Refusal::new("SIGERROR", format!("Validate signature error: {text}"));
+    let wrong =
+        |text: String| Refusal::new("SIGERROR", format!("Validate signature error: {text}"));
     let [signature] = tx.signed.signature.as_slice() else {
         return Err(wrong("miss sig or contract".to_owned()));
     };
-    let signer = signer(signature, tx.id).ok_or_else(|| wrong("Signature size is error".to_owned()))?;
+    let signer =
+        signer(signature, tx.id).ok_or_else(|| wrong("Signature size is error".to_owned()))?;
     if tx.action.owner() != Some(signer) {
         let (signature, who) = (hex::encode(signature), address_text::tron(signer));
-        return Err(wrong(format!("{signature} is signed by {who} but it is not contained of permission.")));
+        return Err(wrong(format!(
+            "{signature} is signed by {who} but it is not contained of permission."
+        )));
     }
     Ok(())
 }
 
 fn signer(signature: &[u8], id: [u8; 32]) -> Option<Account> {
     let (compact, [last]) = signature.split_at_checked(64)? else { return None };
-    let recovery = RecoveryId::from_i32(i32::from(if *last >= 27 { last - 27 } else { *last })).ok()?;
+    let recovery =
+        RecoveryId::from_i32(i32::from(if *last >= 27 { last - 27 } else { *last })).ok()?;
     let signature = RecoverableSignature::from_compact(compact, recovery).ok()?;
     let public = Secp256k1::new().recover_ecdsa(&Digest::from_digest(id), &signature).ok()?;
     Some(account_of_public(&public))

@@ -42,11 +42,18 @@ pub enum Manner {
 /// What a contract is.
 #[derive(Debug, Clone)]
 pub enum Code {
-    Token { manner: Manner, decimals: u8, balances: BTreeMap<Account, u128> },
+    Token {
+        manner: Manner,
+        decimals: u8,
+        balances: BTreeMap<Account, u128>,
+    },
     /// `pay(address,address[],uint256[])` pays many out of its own.
     Payer,
     /// Logs these whatever it is called with; reverts afterwards if it is told to.
-    Scripted { logs: Vec<SimLog>, reverts: bool },
+    Scripted {
+        logs: Vec<SimLog>,
+        reverts: bool,
+    },
 }
 
 /// How a call ended.
@@ -75,12 +82,9 @@ pub fn call(contracts: &mut Contracts, caller: Account, contract: Account, data:
     let outcome = match contracts.get(&contract) {
         Some(Code::Token { .. }) => token_call(contracts, caller, contract, data),
         Some(Code::Payer) => pay_many(contracts, contract, data),
-        Some(Code::Scripted { logs, reverts }) => Outcome {
-            energy: 30_000,
-            logs: logs.clone(),
-            reverted: *reverts,
-            output: Vec::new(),
-        },
+        Some(Code::Scripted { logs, reverts }) => {
+            Outcome { energy: 30_000, logs: logs.clone(), reverted: *reverts, output: Vec::new() }
+        }
         None => Outcome::default(),
     };
     if outcome.reverted {
@@ -101,11 +105,20 @@ pub fn balance(contracts: &Contracts, token: Account, holder: Account) -> u128 {
 fn token_call(contracts: &mut Contracts, caller: Account, token: Account, data: &[u8]) -> Outcome {
     let (function, arguments) = data.split_at(data.len().min(4));
     let argument = |n: usize| -> [u8; 32] {
-        arguments.get(32 * n..32 * (n + 1)).and_then(|word| word.try_into().ok()).unwrap_or_default()
+        arguments
+            .get(32 * n..32 * (n + 1))
+            .and_then(|word| word.try_into().ok())
+            .unwrap_or_default()
     };
     let is = |name: &str| function == selector(name);
-    let Some(Code::Token { decimals, .. }) = contracts.get(&token) else { return Outcome::default() };
-    let read = |word: [u8; 32]| Outcome { energy: ENERGY_READ, output: word.to_vec(), ..Outcome::default() };
+    let Some(Code::Token { decimals, .. }) = contracts.get(&token) else {
+        return Outcome::default();
+    };
+    let read = |word: [u8; 32]| Outcome {
+        energy: ENERGY_READ,
+        output: word.to_vec(),
+        ..Outcome::default()
+    };
     if is("decimals()") {
         return read(number((*decimals).into()));
     }
@@ -118,14 +131,25 @@ fn token_call(contracts: &mut Contracts, caller: Account, token: Account, data: 
     if is("approve(address,uint256)") {
         let topics = vec![topic(APPROVAL), word(caller), argument(0)];
         let logs = vec![SimLog { contract: token, topics, data: argument(1).to_vec() }];
-        return Outcome { energy: ENERGY_HOLDER, output: number(1).to_vec(), logs, reverted: false };
+        return Outcome {
+            energy: ENERGY_HOLDER,
+            output: number(1).to_vec(),
+            logs,
+            reverted: false,
+        };
     }
     if is("transfer(address,uint256)") {
         return transfer(contracts, token, caller, account_of(argument(0)), units(argument(1)));
     }
     // Nobody approves anybody here: only nothing can be moved for another.
     if is("transferFrom(address,address,uint256)") && units(argument(2)) == Some(0) {
-        return transfer(contracts, token, account_of(argument(0)), account_of(argument(1)), Some(0));
+        return transfer(
+            contracts,
+            token,
+            account_of(argument(0)),
+            account_of(argument(1)),
+            Some(0),
+        );
     }
     Outcome { energy: ENERGY_REVERT, reverted: true, ..Outcome::default() }
 }
@@ -169,14 +193,19 @@ pub fn transfer(
 fn pay_many(contracts: &mut Contracts, payer: Account, data: &[u8]) -> Outcome {
     let arguments = data.get(4..).unwrap_or_default();
     let at = |n: usize| -> [u8; 32] {
-        arguments.get(32 * n..32 * (n + 1)).and_then(|word| word.try_into().ok()).unwrap_or_default()
+        arguments
+            .get(32 * n..32 * (n + 1))
+            .and_then(|word| word.try_into().ok())
+            .unwrap_or_default()
     };
-    let place = |word: [u8; 32]| usize::try_from(units(word).unwrap_or_default()).unwrap_or_default() / 32;
+    let place =
+        |word: [u8; 32]| usize::try_from(units(word).unwrap_or_default()).unwrap_or_default() / 32;
     let (token, payees, amounts) = (account_of(at(0)), place(at(1)), place(at(2)));
     let mut outcome = Outcome { energy: 2_000, ..Outcome::default() };
     let count = usize::try_from(units(at(payees)).unwrap_or_default()).unwrap_or_default();
     for n in 1..=count.min(100) {
-        let one = transfer(contracts, token, payer, account_of(at(payees + n)), units(at(amounts + n)));
+        let one =
+            transfer(contracts, token, payer, account_of(at(payees + n)), units(at(amounts + n)));
         outcome.energy += one.energy;
         outcome.logs.extend(one.logs);
         if one.reverted {

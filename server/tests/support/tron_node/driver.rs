@@ -11,7 +11,9 @@ use bitcoin::secp256k1::SecretKey;
 use cryptopayment::chain::tron::http::{Api, Client};
 use cryptopayment::chain::tron::transaction::{Frame, Raw, Transaction, token_transfer};
 use cryptopayment::chain::tron::{NodeSettings, TronWriter};
-use cryptopayment::chain::{BlockRef, Broadcast, ChainError, ChainWriter, ForkFate, SandboxControl};
+use cryptopayment::chain::{
+    BlockRef, Broadcast, ChainError, ChainWriter, ForkFate, SandboxControl,
+};
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::address_text;
 use cryptopayment::domain::asset::Network;
@@ -62,7 +64,9 @@ impl Driver {
     pub async fn start() -> Self {
         match VARIABLES.map(|name| std::env::var(name).ok()) {
             [Some(full), Some(solidity), Some(key)] => {
-                println!("TRON: a real node at {full}; what needs forks or many payees is left out by name");
+                println!(
+                    "TRON: a real node at {full}; what needs forks or many payees is left out by name"
+                );
                 let key = SecretKey::from_slice(&hex::decode(key.trim()).unwrap()).unwrap();
                 Self::on(None, full, solidity, key).await
             }
@@ -79,7 +83,12 @@ impl Driver {
         Self::on(Some(node), full, solidity, key).await
     }
 
-    async fn on(node: Option<Arc<TronNode>>, full_url: String, solidity_url: String, key: SecretKey) -> Self {
+    async fn on(
+        node: Option<Arc<TronNode>>,
+        full_url: String,
+        solidity_url: String,
+        key: SecretKey,
+    ) -> Self {
         crate::support::server::install_tls();
         let settings = NodeSettings {
             url: full_url.clone(),
@@ -107,10 +116,16 @@ impl Driver {
         driver.token = driver.deploy().await;
         if let Some(node) = driver.node.clone() {
             let payer = node.place("the payer of many", Code::Payer);
-            driver.send(driver.token_payment(driver.own(), payer, 1_000_000_000_000).await).await.unwrap();
+            driver
+                .send(driver.token_payment(driver.own(), payer, 1_000_000_000_000).await)
+                .await
+                .unwrap();
             let stranger = account_of(&stranger());
             let frame = driver.frame().await.unwrap();
-            driver.send(driver.signed(&Raw::transfer(&frame, driver.own(), stranger, FEES))).await.unwrap();
+            driver
+                .send(driver.signed(&Raw::transfer(&frame, driver.own(), stranger, FEES)))
+                .await
+                .unwrap();
             node.mine(1);
             driver.payer = Some(payer);
         }
@@ -130,15 +145,19 @@ impl Driver {
     /// Deploys the captured token for the driver and waits until it is there.
     async fn deploy(&self) -> Account {
         let capture: Value = serde_json::from_str(DEPLOYMENT).unwrap();
-        let raw = hex::decode(capture["request"]["body"]["raw_data_hex"].as_str().unwrap()).unwrap();
+        let raw =
+            hex::decode(capture["request"]["body"]["raw_data_hex"].as_str().unwrap()).unwrap();
         let raw = cryptopayment::chain::tron::transaction::read_raw(&raw).unwrap();
-        let Some(Action::Create(CreateSmartContract { new_contract, .. })) = Action::of(&raw.contract[0]) else {
+        let Some(Action::Create(CreateSmartContract { new_contract, .. })) =
+            Action::of(&raw.contract[0])
+        else {
             panic!("the capture is a deployment")
         };
         let owner_address = cryptopayment::chain::tron::transaction::address(self.own());
         let mut contract = new_contract.unwrap();
         contract.origin_address = owner_address.clone();
-        let action = Action::Create(CreateSmartContract { owner_address, new_contract: Some(contract) });
+        let action =
+            Action::Create(CreateSmartContract { owner_address, new_contract: Some(contract) });
         let tx = self.signed(&action.raw(&self.frame().await.unwrap()));
         let token = contract_made_by(tx.id, self.own());
         self.send(tx).await.unwrap();
@@ -246,7 +265,9 @@ impl SandboxControl for Driver {
         let tx = match (payments.as_slice(), self.payer) {
             ([(to, units)], _) => self.token_payment(self.own(), *to, *units).await,
             (_, Some(payer)) => self.call(payer, pay_call(self.token, &payments)).await,
-            (_, None) => return Err(ChainError::Unsupported("no contract that pays many".to_owned())),
+            (_, None) => {
+                return Err(ChainError::Unsupported("no contract that pays many".to_owned()));
+            }
         };
         self.send(tx).await
     }
@@ -294,9 +315,11 @@ impl SandboxControl for Driver {
                     ForkFate::Unconfirm => {}
                     ForkFate::DoubleSpend => {
                         let state = node.chain().tip().after.clone();
-                        let all = super::contracts::balance(&state.contracts, self.token, self.own());
+                        let all =
+                            super::contracts::balance(&state.contracts, self.token, self.own());
                         let to = account_of(&stranger());
-                        let take = Raw::trigger(&frame, self.own(), self.token, token_transfer(to, all));
+                        let take =
+                            Raw::trigger(&frame, self.own(), self.token, token_transfer(to, all));
                         let back = token_transfer(self.own(), all);
                         let back = Raw::trigger(&frame, to, self.token, back);
                         wanted.extend([self.signed(&take), tx, signed_by(&stranger(), &back)]);

@@ -63,7 +63,8 @@ impl State {
 
     /// TRX that everybody staked.
     pub fn staked_trx(&self) -> i64 {
-        self.holders.values().map(|holder| holder.staked + holder.delegated_out).sum::<i64>() / SUN_PER_TRX
+        self.holders.values().map(|holder| holder.staked + holder.delegated_out).sum::<i64>()
+            / SUN_PER_TRX
     }
 
     /// Energy that an account has in a day.
@@ -109,9 +110,19 @@ fn execute_for(state: &mut State, tx: &Tx, owner: Account) -> Result<Receipt, St
         bandwidth(state, tx, owner, is_new, &mut receipt)?;
         if is_new {
             receipt.fee += NEW_ACCOUNT_SUN;
-            take(state, owner, NEW_ACCOUNT_SUN, "Validate TransferContract error, insufficient fee.")?;
+            take(
+                state,
+                owner,
+                NEW_ACCOUNT_SUN,
+                "Validate TransferContract error, insufficient fee.",
+            )?;
         }
-        take(state, owner, body.amount, "Validate TransferContract error, balance is not sufficient.")?;
+        take(
+            state,
+            owner,
+            body.amount,
+            "Validate TransferContract error, balance is not sufficient.",
+        )?;
         state.give(to, body.amount);
         return Ok(receipt);
     }
@@ -142,15 +153,27 @@ fn execute_for(state: &mut State, tx: &Tx, owner: Account) -> Result<Receipt, St
             }
         }
         Action::Freeze(body) => {
-            take(state, owner, body.frozen_balance, "frozenBalance must be less than or equal to accountBalance")?;
+            take(
+                state,
+                owner,
+                body.frozen_balance,
+                "frozenBalance must be less than or equal to accountBalance",
+            )?;
             state.holders.entry(owner).or_default().staked += body.frozen_balance;
         }
-        Action::Delegate(body) => delegate(state, owner, body.balance, account(&body.receiver_address))?,
+        Action::Delegate(body) => {
+            delegate(state, owner, body.balance, account(&body.receiver_address))?
+        }
     }
     Ok(receipt)
 }
 
-fn delegate(state: &mut State, owner: Account, sun: i64, to: Option<Account>) -> Result<(), String> {
+fn delegate(
+    state: &mut State,
+    owner: Account,
+    sun: i64,
+    to: Option<Account>,
+) -> Result<(), String> {
     let to = to.ok_or("Invalid receiverAddress")?;
     if !state.holders.contains_key(&to) {
         let text = cryptopayment::domain::address_text::tron(to);
@@ -158,7 +181,10 @@ fn delegate(state: &mut State, owner: Account, sun: i64, to: Option<Account>) ->
     }
     let holder = state.holders.entry(owner).or_default();
     if holder.staked < sun {
-        return Err("delegateBalance must be less than or equal to available FreezeEnergyV2 balance".to_owned());
+        return Err(
+            "delegateBalance must be less than or equal to available FreezeEnergyV2 balance"
+                .to_owned(),
+        );
     }
     holder.staked -= sun;
     holder.delegated_out += sun;
@@ -167,7 +193,13 @@ fn delegate(state: &mut State, owner: Account, sun: i64, to: Option<Account>) ->
 }
 
 /// Free bytes first, then TRX; the making of an account has a price of its own.
-fn bandwidth(state: &mut State, tx: &Tx, owner: Account, makes_account: bool, receipt: &mut Receipt) -> Result<(), String> {
+fn bandwidth(
+    state: &mut State,
+    tx: &Tx,
+    owner: Account,
+    makes_account: bool,
+    receipt: &mut Receipt,
+) -> Result<(), String> {
     let bytes = tx.net_bytes();
     let holder = state.holders.entry(owner).or_default();
     if !makes_account && holder.free_bytes_used + bytes <= FREE_BYTES {
@@ -191,7 +223,13 @@ fn take(state: &mut State, from: Account, sun: i64, why: &str) -> Result<(), Str
 
 /// Pays for a call out of staked energy, then out of TRX up to the fee limit. True if what the call
 /// did stands.
-fn spend_energy(state: &mut State, owner: Account, fee_limit: i64, outcome: Outcome, receipt: &mut Receipt) -> bool {
+fn spend_energy(
+    state: &mut State,
+    owner: Account,
+    fee_limit: i64,
+    outcome: Outcome,
+    receipt: &mut Receipt,
+) -> bool {
     let staked = (state.energy_limit(owner) - state.holders[&owner].energy_used).max(0);
     let holder = state.holders.entry(owner).or_default();
     let bought = fee_limit.min(holder.sun).max(0) / SUN_PER_ENERGY;

@@ -91,7 +91,9 @@ impl TronNode {
         let stop = CancellationToken::new();
         for (socket, is_solidity) in [(full, false), (solidity, true)] {
             let port = Port { shared: Arc::clone(&self.shared), is_solidity };
-            let app = Router::new().route("/{room}/{method}", axum::routing::any(answer)).with_state(port);
+            let app = Router::new()
+                .route("/{room}/{method}", axum::routing::any(answer))
+                .with_state(port);
             tokio::spawn(listener::serve(socket, app, ListenerLimits::default(), stop.clone()));
         }
         *self.stop.lock().unwrap() = stop;
@@ -173,11 +175,18 @@ impl TronNode {
     }
 }
 
-async fn answer(State(port): State<Port>, Path((room, method)): Path<(String, String)>, body: Bytes) -> Response {
+async fn answer(
+    State(port): State<Port>,
+    Path((room, method)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
     let Port { shared, is_solidity } = port;
     *shared.asked.lock().unwrap().entry(method.clone()).or_default() += 1;
     let planted = shared.planted.lock().unwrap();
-    let found = planted.get(&format!("{room}/{method}")).or_else(|| planted.get(&method)).or_else(|| planted.get(""));
+    let found = planted
+        .get(&format!("{room}/{method}"))
+        .or_else(|| planted.get(&method))
+        .or_else(|| planted.get(""));
     if let Some((status, body)) = found.cloned() {
         return (StatusCode::from_u16(status).unwrap(), body).into_response();
     }
@@ -188,7 +197,9 @@ async fn answer(State(port): State<Port>, Path((room, method)): Path<(String, St
     let call = api::Call { body: &body, solid };
     let here = room == if is_solidity { SOLIDITY_ROOM } else { "wallet" };
     match here.then(|| api::answer(&mut chain, &method, &call)).flatten() {
-        Some(answer) => ([("content-type", "application/json")], answer.to_string()).into_response(),
+        Some(answer) => {
+            ([("content-type", "application/json")], answer.to_string()).into_response()
+        }
         None => (StatusCode::NOT_FOUND, "<html>404 Not Found</html>").into_response(),
     }
 }

@@ -20,7 +20,9 @@ pub struct View {
 
 /// An object without its nulls, zeros and empty texts, as protobuf's JSON leaves them out.
 fn sparse(fields: &[(&str, Value)]) -> Value {
-    let said = |value: &Value| !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([]));
+    let said = |value: &Value| {
+        !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([]))
+    };
     let fields = fields.iter().filter(|(_, value)| said(value));
     Value::Object(fields.map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
 }
@@ -174,7 +176,11 @@ impl View {
     }
 
     pub fn log(self, log: &SimLog) -> Value {
-        let contract = if self.visible { json!(address_text::tron(log.contract)) } else { json!(hex::encode(log.contract)) };
+        let contract = if self.visible {
+            json!(address_text::tron(log.contract))
+        } else {
+            json!(hex::encode(log.contract))
+        };
         let topics: Vec<String> = log.topics.iter().map(hex::encode).collect();
         json!({ "address": contract, "topics": topics, "data": hex::encode(&log.data) })
     }
@@ -189,7 +195,8 @@ impl View {
             ("net_window_size", json!(28_800)),
         ]);
         answer["account_resource"] = json!({ "energy_window_size": 28_800 });
-        answer["owner_permission"] = json!({ "permission_name": "owner", "threshold": 1, "keys": keys });
+        answer["owner_permission"] =
+            json!({ "permission_name": "owner", "threshold": 1, "keys": keys });
         answer["active_permission"] = json!([{
             "type": "Active", "id": 2, "permission_name": "active", "threshold": 1,
             "operations": "7fff1fc0033e0100000000000000000000000000000000000000000000000000", "keys": keys,
@@ -229,5 +236,8 @@ pub fn bytes_of(json: &Value) -> Option<Vec<u8>> {
     let bytes = |value: &Value| hex::decode(value.as_str()?).ok();
     let signature = json["signature"].as_array()?.iter().map(bytes).collect::<Option<Vec<_>>>()?;
     let raw_data = bytes(&json["raw_data_hex"])?;
-    Some(cryptopayment::chain::tron::transaction::Transaction { raw_data, signature }.encode_to_vec())
+    Some(
+        cryptopayment::chain::tron::transaction::Transaction { raw_data, signature }
+            .encode_to_vec(),
+    )
 }

@@ -3,7 +3,8 @@
 //! program's own (`chain::tron::transaction`).
 
 use cryptopayment::chain::tron::transaction::{
-    Contract, Frame, Kind, Raw, Transaction, TransferContract, TriggerSmartContract, address, read_raw,
+    Contract, Frame, Kind, Raw, Transaction, TransferContract, TriggerSmartContract, address,
+    read_raw,
 };
 use prost::Message;
 use sha2::{Digest as _, Sha256};
