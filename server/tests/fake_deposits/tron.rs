@@ -143,15 +143,7 @@ const ROWS: [(Row, Act, u128); 19] = [
         Act::Logs(|scene| vec![scene.log(scene.token, scene.ours, number(scene.units))]),
         0,
     ),
-    (
-        refused(
-            "E-06",
-            "TRON: TRX instead of the token",
-            "not the invoice's coin",
-        ),
-        Act::Trx,
-        0,
-    ),
+    (refused("E-06", "TRON: TRX instead of the token", "not the invoice's coin"), Act::Trx, 0),
     (
         refused("E-07", "TRON: units that appear without a transaction", "no log says who paid"),
         Act::Nothing,

@@ -252,8 +252,9 @@ fn compare(
 /// What kind of text it is; texts that say something are their own kind.
 fn kind(at: &str, text: &str) -> String {
     let last = at.rsplit('/').next().unwrap_or_default();
-    let is_hex =
-        !text.is_empty() && text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_hex = !text.is_empty()
+        && text.len().is_multiple_of(2)
+        && text.bytes().all(|b| b.is_ascii_hexdigit());
     match last {
         "message" | "resMessage" if is_hex => {
             let said = String::from_utf8(hex::decode(text).unwrap()).unwrap();

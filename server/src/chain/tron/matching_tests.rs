@@ -60,7 +60,7 @@ fn the_captured_payment_is_found() {
         units: 12_500_000,
         consumes: vec![format!("x:{TXID}:{EXPIRATION}")],
     };
-    assert_eq!(found, [expected.clone()]);
+    assert_eq!(found, std::slice::from_ref(&expected));
     let visible = captured("29-gettransactioninfobyblocknum-trc20-visible");
     assert_eq!(find(|_, receipts| *receipts = visible.clone()).unwrap(), [expected]);
 }
