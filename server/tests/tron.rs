@@ -73,3 +73,22 @@ mod on_postgres {
     use super::*;
     crate::conformance!(world(Engine::Postgres); exact_payment_confirms);
 }
+
+/// What a real node of the environment is driven by, on a simulated one that makes its blocks itself.
+mod on_a_foreign_node {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tron_node::driver::Driver;
+
+    const BLOCK_TIME: Duration = Duration::from_millis(300);
+
+    async fn foreign() -> World {
+        NodeWorld::on(Engine::Sqlite, Driver::foreign(BLOCK_TIME).await).await.world
+    }
+
+    crate::conformance!(foreign();
+        late_payment_is_credited_and_stays_expired,
+        restart_in_between_loses_nothing,
+        payment_while_down_is_found);
+}

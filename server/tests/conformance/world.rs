@@ -38,6 +38,8 @@ pub struct World {
     /// Whether the network shows payments before they are in a block. Where it does not, a payment
     /// is put into a block of its own at once.
     pub shows_waiting: bool,
+    /// Whether a block comes only when the test asks for one.
+    pub blocks_on_demand: bool,
 }
 
 impl World {
@@ -69,7 +71,16 @@ impl World {
             events: EVENTS.map(str::to_owned).to_vec(),
         };
         client.update_webhook_endpoint(change).await.unwrap();
-        Self { server, client, network, chain, receiver, kept, shows_waiting: true }
+        Self {
+            server,
+            client,
+            network,
+            chain,
+            receiver,
+            kept,
+            shows_waiting: true,
+            blocks_on_demand: true,
+        }
     }
 
     /// A new invoice over 50 dollars.

@@ -71,7 +71,8 @@ impl NodeWorld {
         let proxies = Arc::new(proxies);
         let kept = Box::new((Arc::clone(&driver), Arc::clone(&proxies)));
         let chain = Arc::new(Shared(Arc::clone(&driver)));
-        let world = World::new(server, Network::Trc20, chain, kept).await.shown_in_blocks();
+        let mut world = World::new(server, Network::Trc20, chain, kept).await.shown_in_blocks();
+        world.blocks_on_demand = driver.node.is_some();
         Self { world, driver, proxies }
     }
 

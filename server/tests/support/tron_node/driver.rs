@@ -56,6 +56,8 @@ pub struct Driver {
     writer: TronWriter,
     /// Makes ids differ.
     counter: AtomicI64,
+    /// A node that is driven like a real one.
+    foreign: Option<Arc<TronNode>>,
 }
 
 impl Driver {
@@ -81,6 +83,16 @@ impl Driver {
         let node = Arc::new(TronNode::start(account_of(&key)).await);
         let (full, solidity) = (node.full_url(), node.solidity_url());
         Self::on(Some(node), full, solidity, key).await
+    }
+
+    /// A simulated node that is driven by its API alone and makes its blocks itself, as a real one
+    /// does.
+    pub async fn foreign(block_time: Duration) -> Self {
+        let key = key_named("the driver of tests");
+        let node = Arc::new(TronNode::start(account_of(&key)).await);
+        node.mine_every(block_time);
+        let (full, solidity) = (node.full_url(), node.solidity_url());
+        Self { foreign: Some(node), ..Self::on(None, full, solidity, key).await }
     }
 
     async fn on(
@@ -112,6 +124,7 @@ impl Driver {
             client,
             writer,
             counter,
+            foreign: None,
         };
         driver.token = driver.deploy().await;
         if let Some(node) = driver.node.clone() {

@@ -15,6 +15,7 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -138,6 +139,17 @@ impl TronNode {
         for _ in 0..blocks {
             self.chain().mine(&self.shared.env);
         }
+    }
+
+    /// Makes blocks by itself until it is dropped.
+    pub fn mine_every(&self, block_time: Duration) {
+        let (shared, stop) = (Arc::clone(&self.shared), self.stop.lock().unwrap().clone());
+        tokio::spawn(async move {
+            let mut beat = tokio::time::interval(block_time);
+            while stop.run_until_cancelled(beat.tick()).await.is_some() {
+                shared.chain.lock().unwrap().mine(&shared.env);
+            }
+        });
     }
 
     /// Makes a block of exactly these.
