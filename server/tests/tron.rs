@@ -69,6 +69,30 @@ mod simulator {
     }
 }
 
+/// A node that stops and comes back in the middle of every story changes no outcome.
+mod restless {
+    use super::*;
+
+    async fn restless() -> World {
+        NodeWorld::restless(Engine::Sqlite).await.world
+    }
+
+    crate::conformance!(restless();
+        nothing_seen_expires,
+        exact_payment_confirms,
+        two_parts_confirm,
+        a_part_expires_underpaid,
+        more_than_asked_is_overpaid,
+        late_payment_is_credited_and_stays_expired,
+        canceled_invoice_still_credits,
+        canceling_after_a_payment_is_refused,
+        one_transaction_pays_two_invoices_and_one_twice,
+        reorganised_payment_confirms_again,
+        double_spend_of_a_confirmed_payment_takes_the_credit_back,
+        restart_in_between_loses_nothing,
+        payment_while_down_is_found);
+}
+
 mod on_postgres {
     use super::*;
     crate::conformance!(world(Engine::Postgres); exact_payment_confirms);

@@ -1,15 +1,20 @@
 //! A whole server on a TRON chain that a driver has in hand. Not here: the node itself, assertions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
 use cryptopayment::domain::asset::Network;
+use tokio::task::JoinHandle;
 
 use crate::conformance::world::World;
 use crate::support::server::{Engine, TestServer, eventually};
 use crate::tcp_proxy::TcpProxy;
 use crate::tron_node::driver::Driver;
+
+/// How long a restless node is away, and how long it is there.
+const AWAY: Duration = Duration::from_millis(250);
 
 /// The node as a chain that two owners drive: the world and its scenario.
 struct Shared(Arc<Driver>);
@@ -34,6 +39,15 @@ impl SandboxControl for Shared {
 
     async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError> {
         self.0.fork(depth, fates).await
+    }
+}
+
+/// A task that ends with its world.
+struct Stopped(JoinHandle<()>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -74,6 +88,25 @@ impl NodeWorld {
         let mut world = World::new(server, Network::Trc20, chain, kept).await.shown_in_blocks();
         world.blocks_on_demand = driver.node.is_some();
         Self { world, driver, proxies }
+    }
+
+    /// The same with a node that goes away and comes back all the time, in the middle of whatever is
+    /// told of it.
+    pub async fn restless(engine: Engine) -> Self {
+        let mut here = Self::on(engine, Driver::simulated().await).await;
+        let proxies = Arc::clone(&here.proxies);
+        let restless = tokio::spawn(async move {
+            let mut beat = tokio::time::interval(AWAY);
+            loop {
+                beat.tick().await;
+                proxies.iter().for_each(TcpProxy::cut);
+                beat.tick().await;
+                proxies.iter().for_each(TcpProxy::mend);
+            }
+        });
+        let kept = std::mem::replace(&mut here.world.kept, Box::new(()));
+        here.world.kept = Box::new((kept, Stopped(restless)));
+        here
     }
 
     /// Waits until the server has read everything there is, and returns how far that is.
