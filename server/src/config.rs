@@ -2,6 +2,7 @@
 //! and flags, in this order, and validated as a whole before a port opens. Not here: acting on it.
 
 mod rates;
+mod tron;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -256,6 +257,7 @@ pub struct Node {
     pub solidity_url: String,
     pub api_key_file: PathBuf,
     pub contract: String,
+    pub requests_per_second: u32,
 }
 
 /// `[sandbox]`.
@@ -447,10 +449,13 @@ fn check_network(
         {
             wrong("chain", "live takes mainnet alone");
         }
-        (Backend::Node, _) if network != Network::Ltc => {
-            wrong("backend", "only ltc can be read from a node yet");
+        (Backend::Node, _) if !matches!(network, Network::Ltc | Network::Trc20) => {
+            wrong("backend", "only ltc and trc20 can be read from a node yet");
         }
         (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),
+        (Backend::Node, chain) if network == Network::Trc20 => {
+            tron::check(chain, &settings.node, &mut wrong);
+        }
         (Backend::Node, _) => {}
     }
 }

@@ -136,3 +136,37 @@ fn live_takes_its_prices_from_the_market_over_https() {
         Ok(())
     });
 }
+
+#[test]
+fn a_tron_node_needs_both_apis_and_its_token_on_test_chains() {
+    const TOKEN: &str = "TLJ1qn27gNgJjFHynPhXxiJLzLg6w7Emu5";
+    let load = |chain: &str, node: &str| {
+        let mut said = String::new();
+        Jail::expect_with(|jail| {
+            let table = format!("[networks.trc20]\nbackend = \"node\"\nchain = \"{chain}\"");
+            jail.create_file("own.toml", &format!("{table}\nnode = {{ {node} }}\n"))?;
+            said = load(Some("own.toml")).err().map_or_else(String::new, |e| e.to_string());
+            Ok(())
+        });
+        said
+    };
+    let urls = "url = \"http://a:1\", solidity_url = \"http://a:2\"";
+    let good = format!("{urls}, contract = \"{TOKEN}\"");
+    assert_eq!(load("regtest", &good), "");
+    assert_eq!(load("testnet", &format!("{good}, requests_per_second = 1000")), "");
+    let cases = [
+        ("regtest", "", "node.url: is required"),
+        ("regtest", "url = \"http://a:1\"", "node.solidity_url: is required"),
+        ("regtest", urls, "node.contract: must be the token's"),
+        ("testnet", &format!("{urls}, contract = \"0x00\""), "node.contract"),
+        ("mainnet", &good, "node.contract: must be empty"),
+        ("regtest", &format!("{good}, requests_per_second = 1001"), "node.requests_per_second"),
+        ("regtest", &format!("{good}, user = \"a\""), "node.user"),
+    ];
+    for (chain, node, expected) in cases {
+        let said = load(chain, node);
+        // The sandbox takes no mainnet at all, which is said first.
+        let expected = if chain == "mainnet" { "the sandbox takes test chains" } else { expected };
+        assert!(said.contains(expected), "{chain} {node}: {said}");
+    }
+}

@@ -6,6 +6,7 @@ mod chains;
 mod database;
 mod files;
 mod rates;
+mod tron;
 mod webhooks;
 
 use std::path::Path;

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 
 use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings};
 use crate::chain::sandbox::{Sandbox, SandboxChain};
+use crate::chain::tron::{NodeSettings, TronReader};
 use crate::chain::{ChainError, ChainReader, SandboxControl, ScenarioBook};
 use crate::config::{Backend, Config, Node};
 use crate::domain::asset::Network;
@@ -64,6 +65,10 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
                 chains.simulated.insert(network, chain.clone());
                 chains.controls.insert(network, Arc::new(chain.clone()));
                 Arc::new(chain)
+            }
+            _ if network == Network::Trc20 => {
+                let node = tron_settings(&settings.node)?;
+                Arc::new(TronReader::new(settings.chain, &node, env.clone())?)
             }
             _ => {
                 let rpc = rpc_settings(&settings.node)?;
@@ -144,4 +149,22 @@ pub(super) fn rpc_settings(node: &Node) -> anyhow::Result<RpcSettings> {
         RpcAuth::Password { user: node.user.clone(), password: password.trim().to_owned() }
     };
     Ok(RpcSettings { url: node.url.clone(), auth, timeout: NODE_TIMEOUT })
+}
+
+pub(super) fn tron_settings(node: &Node) -> anyhow::Result<NodeSettings> {
+    let api_key = if node.api_key_file.as_os_str().is_empty() {
+        None
+    } else {
+        let key = std::fs::read_to_string(&node.api_key_file)
+            .with_context(|| format!("node.api_key_file {}", node.api_key_file.display()))?;
+        Some(key.trim().to_owned())
+    };
+    Ok(NodeSettings {
+        url: node.url.clone(),
+        solidity_url: node.solidity_url.clone(),
+        api_key,
+        contract: node.contract.clone(),
+        requests_per_second: node.requests_per_second,
+        timeout: NODE_TIMEOUT,
+    })
 }

@@ -4,6 +4,7 @@
 
 pub mod bitcoin;
 pub mod sandbox;
+pub mod tron;
 
 use std::collections::HashSet;
 
@@ -52,7 +53,8 @@ pub struct Transfer {
     /// How much, in base units; above zero.
     pub units: u128,
     /// What the transaction consumes and no other transaction may consume too: `u:txid:vout` of
-    /// each input, or `n:account:nonce`. Two transactions that share one conflict.
+    /// each input, or `n:account:nonce`. Two transactions that share one conflict. Where accounts
+    /// have no nonce (TRON), its own right to be included: `x:txid:expiration`, milliseconds.
     pub consumes: Vec<String>,
 }
 
@@ -61,7 +63,7 @@ pub struct Transfer {
 pub struct Consumption {
     /// The watched key, in the form of [`Transfer::consumes`].
     pub key: String,
-    /// The transaction that consumes it.
+    /// The transaction that consumes it; for an `x:` key the block that ended its right.
     pub txid: String,
 }
 

@@ -35,6 +35,11 @@ pub struct World {
     pub receiver: Receiver,
     /// What must live as long as the world: a node.
     pub kept: Box<dyn std::any::Any + Send + Sync>,
+    /// Whether the network shows payments before they are in a block. Where it does not, a payment
+    /// is put into a block of its own at once.
+    pub shows_waiting: bool,
+    /// Whether a block comes only when the test asks for one.
+    pub blocks_on_demand: bool,
 }
 
 impl World {
@@ -66,7 +71,16 @@ impl World {
             events: EVENTS.map(str::to_owned).to_vec(),
         };
         client.update_webhook_endpoint(change).await.unwrap();
-        Self { server, client, network, chain, receiver, kept }
+        Self {
+            server,
+            client,
+            network,
+            chain,
+            receiver,
+            kept,
+            shows_waiting: true,
+            blocks_on_demand: true,
+        }
     }
 
     /// A new invoice over 50 dollars.
@@ -76,9 +90,36 @@ impl World {
         created.unwrap().invoice.unwrap()
     }
 
+    /// The same on a network that shows payments in blocks alone.
+    pub fn shown_in_blocks(self) -> Self {
+        Self { shows_waiting: false, ..self }
+    }
+
     /// Pays an invoice `numerator / denominator` of what it asks.
     pub async fn pay(&self, invoice: &Invoice, numerator: u128, denominator: u128) -> String {
-        self.chain.pay(&[share(invoice, numerator, denominator)]).await.unwrap()
+        self.pay_all(&[share(invoice, numerator, denominator)]).await
+    }
+
+    /// Pays `(address, units)` by one transaction, so that the network shows it.
+    pub async fn pay_all(&self, outputs: &[(String, u128)]) -> String {
+        let txid = self.chain.pay(outputs).await.unwrap();
+        if !self.shows_waiting {
+            self.chain.mine(1).await.unwrap();
+        }
+        txid
+    }
+
+    /// How deep a payment is when it is first shown.
+    pub const fn first_depth(&self) -> u32 {
+        if self.shows_waiting { 0 } else { 1 }
+    }
+
+    /// Mines until the last payment is exactly this deep.
+    pub async fn mine_until(&self, depth: u32) {
+        let blocks = depth - self.first_depth();
+        if blocks > 0 {
+            self.chain.mine(blocks).await.unwrap();
+        }
     }
 
     /// Mines until a payment in the next block is deep enough.

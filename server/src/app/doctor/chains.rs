@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{Check, Readable};
+use super::{Check, Readable, tron};
 use crate::app::networks::rpc_settings;
 use crate::chain::bitcoin::report::NodeReport;
 use crate::chain::bitcoin::{BitcoinReader, RpcSettings};
@@ -19,7 +19,7 @@ use crate::store::inspection::{self, StampedNetwork};
 use crate::store::{Db, cursor};
 
 /// How long a node may take for all that it is asked.
-const NODE_SECONDS_MAX: u64 = 10;
+pub(super) const NODE_SECONDS_MAX: u64 = 10;
 /// Blocks that a node may be behind the headers it knows.
 const BEHIND_BLOCKS_MAX: u64 = 3;
 /// Block times after which a node without a new block is worth a look: by chance once in months.
@@ -27,6 +27,9 @@ const QUIET_BLOCKS_MAX: u64 = 12;
 /// The largest difference of a node's clock from its peers' that is no trouble (Bitcoin Core warns at
 /// 70 minutes, and blocks two hours ahead are refused).
 const CLOCK_OFF_SECONDS_MAX: u64 = 70;
+/// What to do about a node of another chain.
+pub(super) const ANOTHER_CHAIN: &str =
+    "the database was begun on another chain: name the node that it belongs to";
 /// A running server reads each network far more often.
 const WATERMARK_AGE_MAX: Duration = Duration::from_secs(120);
 
@@ -48,6 +51,9 @@ pub async fn examine(
         async move {
             let mut checks = vec![match settings.backend {
                 Backend::Sandbox => simulated(network),
+                Backend::Node if network == Network::Trc20 => {
+                    tron::node(settings, stamp, env).await
+                }
                 Backend::Node => node(network, settings, stamp, env).await,
             }];
             if let Some(db) = db {
@@ -88,10 +94,8 @@ async fn node(
         report.headers,
         report.peers
     );
-    if stamp.is_some_and(|stamp| stamp.genesis != genesis || stamp.chain != settings.chain.as_str())
-    {
-        let cure = "the database was begun on another chain: name the node that it belongs to";
-        return Check::fail(name, text, cure);
+    if is_another(stamp, &genesis, settings) {
+        return Check::fail(name, text, ANOTHER_CHAIN);
     }
     judged(name, text, network, settings.chain, &report, env)
 }
@@ -103,6 +107,17 @@ async fn ask(network: Network, settings: &NetworkSettings) -> anyhow::Result<(St
     // Refuses a chain that is not the configured one.
     let genesis = reader.genesis().await?;
     Ok((genesis, reader.report().await?))
+}
+
+/// Whether the database was begun on another chain than the node's.
+pub(super) fn is_another(
+    stamp: Option<&StampedNetwork>,
+    genesis: &str,
+    settings: &NetworkSettings,
+) -> bool {
+    let differs =
+        |stamp: &StampedNetwork| stamp.genesis != genesis || stamp.chain != settings.chain.as_str();
+    stamp.is_some_and(differs)
 }
 
 fn node_cure(error: &anyhow::Error) -> &'static str {
