@@ -17,6 +17,7 @@ postgres eth
 postgres bep20
 postgres trc20
 litecoind on_postgres
+bitcoind on_sqlite
 "
 
 sort -u "$1" | awk -v wanted="$COLUMNS_WITH_EVERY_CASE" '

@@ -203,6 +203,8 @@ pub struct Node {
     pub solidity_url: String,
     pub api_key_file: PathBuf,
     pub contract: String,
+    #[serde(default)]
+    pub oldest_version: u64,
 }
 
 /// `[sandbox]`.
@@ -387,8 +389,8 @@ fn check_network(
         {
             wrong("chain", "live takes mainnet alone");
         }
-        (Backend::Node, _) if network != Network::Ltc => {
-            wrong("backend", "only ltc can be read from a node yet");
+        (Backend::Node, _) if !matches!(network, Network::Btc | Network::Ltc) => {
+            wrong("backend", "only btc and ltc can be read from a node yet");
         }
         (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),
         (Backend::Node, _) => {}

@@ -8,3 +8,11 @@ mod conformance;
 mod support;
 #[path = "fake_deposits/table.rs"]
 mod table;
+#[path = "support/tcp_proxy.rs"]
+mod tcp_proxy;
+#[path = "fake_deposits/utxo.rs"]
+mod utxo;
+#[path = "support/utxo_node.rs"]
+mod utxo_node;
+#[path = "utxo/world.rs"]
+mod world;

@@ -52,7 +52,9 @@ pub struct Transfer {
     /// How much, in base units; above zero.
     pub units: u128,
     /// What the transaction consumes and no other transaction may consume too: `u:txid:vout` of
-    /// each input, or `n:account:nonce`. Two transactions that share one conflict.
+    /// each input, or `n:account:nonce`. Two transactions that share one conflict. `h:height` says
+    /// that the block of that height itself made the transaction: it never waits, and is nothing
+    /// once that block has left the chain.
     pub consumes: Vec<String>,
 }
 
