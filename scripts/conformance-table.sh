@@ -18,6 +18,7 @@ postgres bep20
 postgres trc20
 litecoind on_postgres
 bitcoind on_sqlite
+bitcoind restarted
 "
 
 sort -u "$1" | awk -v wanted="$COLUMNS_WITH_EVERY_CASE" '

@@ -231,13 +231,15 @@ async fn mine_exactly(node: &UtxoNode, transactions: &[&Transaction]) {
     node.generate_exactly(&raw).await.unwrap();
 }
 
-/// Waits until everything mined and waiting by now was read: a payment made now is seen.
-async fn everything_was_read(world: &World) {
+/// Waits until everything mined and waiting by now was read: a payment made now is confirmed. Returns
+/// what that payment was worth.
+async fn everything_was_read(world: &World) -> u128 {
     let other = world.invoice().await;
     let txid = world.pay(&other, 1, 1).await;
     world.wait_seen(&other, &txid).await;
     world.mine_deep(&other).await;
     world.wait(&other, Status::Confirmed, Exception::None).await;
+    asked(&other)
 }
 
 async fn now(world: &World, invoice: &Invoice) -> Invoice {
@@ -268,17 +270,14 @@ async fn what_an_output_is_decides() {
     node.generate_to(1, &ScriptBuf::from_bytes(miner)).await.unwrap();
     // Deep enough for everything, and for the coinbase to be spendable.
     node.generate_to(100, &node.strange_script()).await.unwrap();
-    everything_was_read(&world).await;
-
-    let mut credited = asked(&mined_to);
+    let mut credited = everything_was_read(&world).await;
     for ((case, ours), invoice) in cases.iter().zip(&keys).zip(&invoices) {
         let paid = (case.paid)(ours.units);
-        let after = now(&world, invoice).await;
         let what = format!("{} {}", case.row.id, case.row.case);
-        assert_eq!(after.paid_units, paid.to_string(), "{what}");
-        assert_eq!(after.payments.is_empty(), paid == 0, "{what}");
         let status = if paid == ours.units { Status::Confirmed } else { Status::Pending };
-        assert_eq!(after.status(), status, "{what}");
+        let stands = |now: &Invoice| now.paid_units == paid.to_string() && now.status() == status;
+        let after = world.wait_until(invoice, &what, stands).await;
+        assert_eq!(after.payments.is_empty(), paid == 0, "{what}");
         credited += u128::from(paid);
     }
     let after = now(&world, &mined_to).await;
@@ -390,9 +389,8 @@ fn malleable(
     };
     let all = EcdsaSighashType::All;
     let hash = SighashCache::new(&unsigned).legacy_signature_hash(0, old, all.to_u32()).unwrap();
-    let message = Message::from_digest(*AsRef::<[u8; 32]>::as_ref(&hash));
     let signature = bitcoin::ecdsa::Signature {
-        signature: secp.sign_ecdsa(&message, &node.key().inner),
+        signature: secp.sign_ecdsa(&Message::from(hash), &node.key().inner),
         sighash_type: all,
     };
     let public = CompressedPublicKey::from_private_key(&secp, node.key()).unwrap().to_bytes();
@@ -448,13 +446,13 @@ async fn a_parent_that_never_comes(world: &World, node: &UtxoNode) -> (u128, u12
     world.wait_seen(&invoice, &child_id).await;
     node.replace(&parent_id, &[]).await.unwrap();
     world.mine_deep(&invoice).await;
-    everything_was_read(world).await;
+    let other = everything_was_read(world).await;
     let held = now(world, &invoice).await;
     assert_eq!(held.confirmations.unwrap().received, 0);
     assert!(payments(&held).iter().all(|(_, state)| *state != PaymentState::Credited));
     let why = "never in a block, so never credited";
     Row::new("U-01", "spends a payment that was replaced", Verdict::Held, why).held();
-    (asked(&invoice), asked(&invoice))
+    (other, asked(&invoice))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
