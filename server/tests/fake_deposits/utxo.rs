@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use bitcoin::bip32::{DerivationPath, Xpriv};
 use bitcoin::consensus::serialize;
-use bitcoin::opcodes::all::{
-    OP_CHECKMULTISIG, OP_CHECKSIG, OP_PUSHNUM_1, OP_PUSHNUM_2, OP_RETURN,
-};
+use bitcoin::opcodes::all::{OP_CHECKMULTISIG, OP_CHECKSIG, OP_PUSHNUM_1, OP_PUSHNUM_2, OP_RETURN};
 use bitcoin::script::{Builder, PushBytesBuf, ScriptBuf};
 use bitcoin::secp256k1::{Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
@@ -96,10 +94,7 @@ fn amounts() -> Vec<Outputs> {
             "each output is a payment of its own",
             |ours| {
                 let half = ours.units / 2;
-                vec![
-                    pays(half, ours.script.clone()),
-                    pays(ours.units - half, ours.script.clone()),
-                ]
+                vec![pays(half, ours.script.clone()), pays(ours.units - half, ours.script.clone())]
             },
             |asked| asked,
         ),
@@ -216,9 +211,8 @@ async fn keys_of(world: &mut World, invoices: &[&Invoice]) -> Vec<Ours> {
     let find = |invoice: &&Invoice| {
         let key = parse(Network::Btc, ChainKind::Regtest, &invoice.address).unwrap();
         let script = ScriptBuf::from_bytes(key);
-        let ours = |public: &&PublicKey| {
-            ScriptBuf::new_p2wpkh(&public.wpubkey_hash().unwrap()) == script
-        };
+        let ours =
+            |public: &&PublicKey| ScriptBuf::new_p2wpkh(&public.wpubkey_hash().unwrap()) == script;
         let public = *derived.iter().find(ours).expect("the key of the address");
         Ours { public, script, units: u64::try_from(asked(invoice)).unwrap() }
     };
@@ -396,9 +390,8 @@ fn malleable(
     let public = CompressedPublicKey::from_private_key(&secp, node.key()).unwrap().to_bytes();
     let signature = signature.to_vec();
     let length = u8::try_from(signature.len()).unwrap();
-    let script_sig = |push: &[u8]| {
-        ScriptBuf::from_bytes([push, &signature, &[33], public.as_slice()].concat())
-    };
+    let script_sig =
+        |push: &[u8]| ScriptBuf::from_bytes([push, &signature, &[33], public.as_slice()].concat());
     unsigned.input[0].script_sig = script_sig(&[length]);
     let mut other = unsigned.clone();
     // OP_PUSHDATA1, where the length alone would do.

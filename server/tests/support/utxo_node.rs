@@ -218,7 +218,12 @@ impl UtxoNode {
         }
         *self.child.lock().unwrap() = Some(child);
         while self.call::<Value>("getmempoolinfo", json!([])).await.unwrap()["loaded"] != true {
-            assert!(Instant::now() < deadline, "{:?} does not read back: {}", self.kind, self.log());
+            assert!(
+                Instant::now() < deadline,
+                "{:?} does not read back: {}",
+                self.kind,
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(POLL_MILLIS)).await;
         }
     }

@@ -173,8 +173,7 @@ pub async fn another_chain_under_the_same_database_refuses_to_start(world: NodeW
 
 pub async fn a_node_that_is_too_old_is_refused_at_the_start(world: NodeWorld) {
     let NodeWorld { mut world, node, settings, .. } = world;
-    let info: serde_json::Value =
-        node.call("getnetworkinfo", serde_json::json!([])).await.unwrap();
+    let info: serde_json::Value = node.call("getnetworkinfo", serde_json::json!([])).await.unwrap();
     world.server.stop().await;
     let ours = settings.replace(&format!("= {}", node.kind().oldest_version()), "= 999999999");
     assert_ne!(ours, settings);

@@ -98,12 +98,7 @@ impl NodeWorld {
 }
 
 /// The table of the node's network, in which nodes are believed from `oldest_version` on.
-fn settings(
-    node: &UtxoNode,
-    proxy: &TcpProxy,
-    secrets: &TempDir,
-    oldest_version: u64,
-) -> String {
+fn settings(node: &UtxoNode, proxy: &TcpProxy, secrets: &TempDir, oldest_version: u64) -> String {
     let password_file = secrets.path().join("password");
     std::fs::write(&password_file, node.password()).unwrap();
     format!(

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::{Check, Readable};
 use crate::app::networks::{bitcoin_reader, rpc_settings};
-use crate::chain::bitcoin::report::NodeReport;
 use crate::chain::bitcoin::RpcSettings;
+use crate::chain::bitcoin::report::NodeReport;
 use crate::chain::{ChainError, ChainReader as _};
 use crate::config::{Backend, Config, NetworkSettings};
 use crate::domain::address::ChainKind;
