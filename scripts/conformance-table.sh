@@ -17,6 +17,7 @@ postgres eth
 postgres bep20
 postgres trc20
 litecoind on_postgres
+litecoind restarted
 bitcoind on_sqlite
 bitcoind restarted
 "

@@ -27,6 +27,14 @@ mod on_postgres {
     crate::every_case!(async { NodeWorld::start(Kind::Litecoin, Engine::Postgres).await.world });
 }
 
+/// The node stops and starts again in the middle of every case.
+mod restarted {
+    use super::*;
+    crate::every_case!(async {
+        NodeWorld::start_restarting(Kind::Litecoin, Engine::Postgres).await.world
+    });
+}
+
 mod stories {
     use super::*;
     crate::every_scenario!(NodeWorld::start(Kind::Litecoin, Engine::Postgres));

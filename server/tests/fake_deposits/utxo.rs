@@ -279,7 +279,7 @@ async fn what_an_output_is_decides() {
     world.wait_available(credited).await;
     world.finish().await;
     cases.iter().for_each(|case| case.row.held());
-    let why = "a payer is no miner, and such coins can be taken back for 100 blocks";
+    let why = "a payer is no miner, and such coins cannot be spent for 100 blocks";
     Row::new("U-06", "a coinbase that pays our address", Verdict::Refused, why).held();
 }
 
