@@ -1,7 +1,7 @@
 # Sourced. Finds the programs the tests talk to and installs those that are missing: from Debian's
 # packages as root; without root it names them and stops. A program given in the environment
-# (POSTGRES_BIN, LITECOIND, PHP, NODE, PYTHON, CHROMIUM) is used as it is and never replaced.
-# Needs: retry.sh, and CACHE, a directory kept between runs.
+# (POSTGRES_BIN, LITECOIND, BITCOIND, PHP, NODE, PYTHON, CHROMIUM) is used as it is and never replaced.
+# Needs: retry.sh, bitcoind.sh, and CACHE, a directory kept between runs.
 
 readonly APT_LOCK_SECONDS=900
 readonly NODE_MAJOR_MIN=18
@@ -13,7 +13,7 @@ given() {
 
 check_overrides() {
     local name
-    for name in POSTGRES_BIN LITECOIND PHP NODE PYTHON CHROMIUM; do
+    for name in POSTGRES_BIN LITECOIND BITCOIND PHP NODE PYTHON CHROMIUM; do
         given "$name" || continue
         [[ -x ${!name} ]] || { echo "$name=${!name}: no such program or directory" >&2; return 1; }
     done
@@ -141,5 +141,5 @@ install_python_parts() {
 }
 
 install_parts() {
-    install_programs && install_node_parts && install_python_parts
+    install_programs && install_bitcoind && install_node_parts && install_python_parts
 }

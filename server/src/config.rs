@@ -258,6 +258,7 @@ pub struct Node {
     pub api_key_file: PathBuf,
     pub contract: String,
     pub requests_per_second: u32,
+    pub oldest_version: u64,
 }
 
 /// `[sandbox]`.
@@ -449,8 +450,8 @@ fn check_network(
         {
             wrong("chain", "live takes mainnet alone");
         }
-        (Backend::Node, _) if !matches!(network, Network::Ltc | Network::Trc20) => {
-            wrong("backend", "only ltc and trc20 can be read from a node yet");
+        (Backend::Node, _) if !matches!(network, Network::Btc | Network::Ltc | Network::Trc20) => {
+            wrong("backend", "only btc, ltc and trc20 can be read from a node yet");
         }
         (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),
         (Backend::Node, chain) if network == Network::Trc20 => {

@@ -103,6 +103,31 @@ fn every_wrong_value_is_named_by_its_key() {
 }
 
 #[test]
+fn bitcoin_and_litecoin_are_read_from_nodes() {
+    Jail::expect_with(|jail| {
+        let tables = ["btc", "ltc"].map(|network| {
+            format!("[networks.{network}]\nbackend = \"node\"\nchain = \"regtest\"\n")
+        });
+        jail.create_file("own.toml", &tables.concat())?;
+        let problems = load(Some("own.toml")).unwrap_err().to_string();
+        for network in ["btc", "ltc"] {
+            assert!(problems.contains(&format!("networks.{network}.node.url")), "{problems}");
+            let key = format!("CRYPTOPAYMENT_NETWORKS__{}__NODE__", network.to_uppercase());
+            jail.set_env(format!("{key}URL"), "http://127.0.0.1:1/");
+        }
+        let config = load(Some("own.toml")).unwrap();
+        assert_eq!(config.networks["btc"].node.oldest_version, 0, "ours");
+        jail.set_env("CRYPTOPAYMENT_NETWORKS__BTC__NODE__OLDEST_VERSION", "-1");
+        let problem = load(Some("own.toml")).unwrap_err().to_string().to_lowercase();
+        assert!(problem.contains("oldest_version"), "{problem}");
+        jail.set_env("CRYPTOPAYMENT_NETWORKS__BTC__NODE__OLDEST_VERSION", "290000");
+        let config = load(Some("own.toml")).unwrap();
+        assert_eq!(config.networks["btc"].node.oldest_version, 290_000);
+        Ok(())
+    });
+}
+
+#[test]
 fn all_problems_come_at_once_and_no_password_is_shown() {
     Jail::expect_with(|jail| {
         jail.set_env("CRYPTOPAYMENT_LOG__FORMAT", "xml");

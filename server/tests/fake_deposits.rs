@@ -16,3 +16,9 @@ mod tron;
 mod tron_node;
 #[path = "tron/world.rs"]
 mod tron_world;
+#[path = "fake_deposits/utxo.rs"]
+mod utxo;
+#[path = "support/utxo_node.rs"]
+mod utxo_node;
+#[path = "utxo/world.rs"]
+mod world;

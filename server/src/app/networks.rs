@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings};
+use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings, SetupError};
 use crate::chain::sandbox::{Sandbox, SandboxChain};
 use crate::chain::tron::{NodeSettings, TronReader};
 use crate::chain::{ChainError, ChainReader, SandboxControl, ScenarioBook};
-use crate::config::{Backend, Config, Node};
+use crate::config::{Backend, Config, NetworkSettings, Node};
 use crate::domain::asset::Network;
 use crate::domain::price;
 use crate::env::Env;
@@ -72,7 +72,7 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
             }
             _ => {
                 let rpc = rpc_settings(&settings.node)?;
-                Arc::new(BitcoinReader::new(network, settings.chain, &rpc)?)
+                Arc::new(bitcoin_reader(network, settings, &rpc)?)
             }
         };
         check_genesis(db, network, settings.chain, reader.as_ref()).await?;
@@ -110,7 +110,7 @@ async fn check_genesis(
 
 /// What each enabled network asks of payments.
 pub fn terms(config: &Config) -> anyhow::Result<BTreeMap<Network, NetworkTerms>> {
-    let read = |(network, settings): (Network, &crate::config::NetworkSettings)| {
+    let read = |(network, settings): (Network, &NetworkSettings)| {
         let shortfall_units = price::coins(network.asset(), &settings.shortfall)?;
         let finality = settings.finality().map_err(|error| {
             anyhow::anyhow!("networks.{network}.{}: {}", error.key, error.why)
@@ -136,6 +136,19 @@ pub fn configured(config: &Config) -> Vec<ConfiguredNetwork> {
         })
     };
     Network::ALL.into_iter().filter_map(read).collect()
+}
+
+/// A reader of a Bitcoin-like node.
+pub(super) fn bitcoin_reader(
+    network: Network,
+    settings: &NetworkSettings,
+    rpc: &RpcSettings,
+) -> Result<BitcoinReader, SetupError> {
+    let reader = BitcoinReader::new(network, settings.chain, rpc)?;
+    Ok(match settings.node.oldest_version {
+        0 => reader,
+        oldest => reader.accepting(oldest),
+    })
 }
 
 pub(super) fn rpc_settings(node: &Node) -> anyhow::Result<RpcSettings> {

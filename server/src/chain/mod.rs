@@ -55,6 +55,8 @@ pub struct Transfer {
     /// What the transaction consumes and no other transaction may consume too: `u:txid:vout` of
     /// each input, or `n:account:nonce`. Two transactions that share one conflict. Where accounts
     /// have no nonce (TRON), its own right to be included: `x:txid:expiration`, milliseconds.
+    /// `h:height` says that the block of that height itself made the transaction: it never waits, and
+    /// is nothing once that block has left the chain.
     pub consumes: Vec<String>,
 }
 

@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{Check, Readable, tron};
-use crate::app::networks::rpc_settings;
+use crate::app::networks::{bitcoin_reader, rpc_settings};
+use crate::chain::bitcoin::RpcSettings;
 use crate::chain::bitcoin::report::NodeReport;
-use crate::chain::bitcoin::{BitcoinReader, RpcSettings};
 use crate::chain::{ChainError, ChainReader as _};
 use crate::config::{Backend, Config, NetworkSettings};
 use crate::domain::address::ChainKind;
@@ -94,19 +94,30 @@ async fn node(
         report.headers,
         report.peers
     );
+    let Some(genesis) = genesis else {
+        let cure = format!(
+            "update the node: it is older than what is known to be sound (or lower \
+             networks.{network}.node.oldest_version)"
+        );
+        return Check::fail(name, text, cure);
+    };
     if is_another(stamp, &genesis, settings) {
         return Check::fail(name, text, ANOTHER_CHAIN);
     }
     judged(name, text, network, settings.chain, &report, env)
 }
 
-async fn ask(network: Network, settings: &NetworkSettings) -> anyhow::Result<(String, NodeReport)> {
+async fn ask(
+    network: Network,
+    settings: &NetworkSettings,
+) -> anyhow::Result<(Option<String>, NodeReport)> {
     let timeout = Duration::from_secs(NODE_SECONDS_MAX);
     let rpc = RpcSettings { timeout, ..rpc_settings(&settings.node)? };
-    let reader = BitcoinReader::new(network, settings.chain, &rpc)?;
-    // Refuses a chain that is not the configured one.
-    let genesis = reader.genesis().await?;
-    Ok((genesis, reader.report().await?))
+    let reader = bitcoin_reader(network, settings, &rpc)?;
+    let report = reader.report().await?;
+    // Refuses a chain that is not the configured one. Of a node that is too old only that is told.
+    let genesis = if report.is_outdated { None } else { Some(reader.genesis().await?) };
+    Ok((genesis, report))
 }
 
 /// Whether the database was begun on another chain than the node's.
