@@ -1,0 +1,10 @@
+//! Money that is none, and money that looks odd: the catalogue of fake deposits, on real nodes or what
+//! stands for one. Each case is refused or credited for a reason of its own. A file per family of
+//! chains; `table` has the rows as they are printed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
+#![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
+
+mod conformance;
+mod support;
+#[path = "fake_deposits/table.rs"]
+mod table;
