@@ -17,6 +17,8 @@ postgres eth
 postgres bep20
 postgres trc20
 litecoind on_postgres
+evm chain_1
+evm chain_56
 "
 
 sort -u "$1" | awk -v wanted="$COLUMNS_WITH_EVERY_CASE" '

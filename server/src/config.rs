@@ -13,6 +13,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::domain::address::ChainKind;
+use crate::domain::address_text;
 use crate::domain::amount::parse_decimal;
 use crate::domain::asset::Network;
 
@@ -203,6 +204,9 @@ pub struct Node {
     pub solidity_url: String,
     pub api_key_file: PathBuf,
     pub contract: String,
+    /// EVM chains alone have it.
+    #[serde(default)]
+    pub chain_id: u64,
 }
 
 /// `[sandbox]`.
@@ -387,11 +391,46 @@ fn check_network(
         {
             wrong("chain", "live takes mainnet alone");
         }
-        (Backend::Node, _) if network != Network::Ltc => {
-            wrong("backend", "only ltc can be read from a node yet");
+        (Backend::Node, _)
+            if !matches!(network, Network::Ltc | Network::Eth | Network::Bep20) =>
+        {
+            wrong("backend", "only ltc, eth and bep20 can be read from a node yet");
         }
         (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),
+        (Backend::Node, chain) if matches!(network, Network::Eth | Network::Bep20) => {
+            check_evm_node(network, chain, &settings.node, wrong);
+        }
+        (Backend::Node, _) if settings.node.chain_id != 0 => {
+            wrong("node.chain_id", "is for eth and bep20");
+        }
         (Backend::Node, _) => {}
+    }
+}
+
+fn check_evm_node(
+    network: Network,
+    chain: ChainKind,
+    node: &Node,
+    mut wrong: impl FnMut(&str, &str),
+) {
+    if !node.cookie_file.as_os_str().is_empty() {
+        wrong("node.cookie_file", "is for bitcoin and litecoin");
+    }
+    if !node.api_key_file.as_os_str().is_empty() && !node.user.is_empty() {
+        wrong("node.api_key_file", "is set beside a user: a service asks for one of them");
+    }
+    if node.chain_id != 0 && chain != ChainKind::Regtest {
+        wrong("node.chain_id", "is a private chain's (regtest); public ones have theirs");
+    }
+    let is_account = address_text::parse(network, chain, &node.contract).is_ok();
+    match (network, chain) {
+        (Network::Bep20, ChainKind::Mainnet) | (Network::Eth, _) if !node.contract.is_empty() => {
+            wrong("node.contract", "is the token's on a test chain of bep20, and none here");
+        }
+        (Network::Bep20, ChainKind::Testnet | ChainKind::Regtest) if !is_account => {
+            wrong("node.contract", "must be the token's address");
+        }
+        _ => {}
     }
 }
 

@@ -4,7 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
+#[path = "support/anvil.rs"]
+mod anvil;
 mod conformance;
+#[path = "fake_deposits/evm.rs"]
+mod evm;
+#[path = "evm/world.rs"]
+mod evm_world;
 mod support;
 #[path = "fake_deposits/table.rs"]
 mod table;
+#[path = "support/tcp_proxy.rs"]
+mod tcp_proxy;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{Check, Readable};
+use super::{Check, Readable, evm};
 use crate::app::networks::rpc_settings;
 use crate::chain::bitcoin::report::NodeReport;
 use crate::chain::bitcoin::{BitcoinReader, RpcSettings};
@@ -19,11 +19,11 @@ use crate::store::inspection::{self, StampedNetwork};
 use crate::store::{Db, cursor};
 
 /// How long a node may take for all that it is asked.
-const NODE_SECONDS_MAX: u64 = 10;
+pub(super) const NODE_SECONDS_MAX: u64 = 10;
 /// Blocks that a node may be behind the headers it knows.
 const BEHIND_BLOCKS_MAX: u64 = 3;
 /// Block times after which a node without a new block is worth a look: by chance once in months.
-const QUIET_BLOCKS_MAX: u64 = 12;
+pub(super) const QUIET_BLOCKS_MAX: u32 = 12;
 /// The largest difference of a node's clock from its peers' that is no trouble (Bitcoin Core warns at
 /// 70 minutes, and blocks two hours ahead are refused).
 const CLOCK_OFF_SECONDS_MAX: u64 = 70;
@@ -48,6 +48,9 @@ pub async fn examine(
         async move {
             let mut checks = vec![match settings.backend {
                 Backend::Sandbox => simulated(network),
+                Backend::Node if matches!(network, Network::Eth | Network::Bep20) => {
+                    evm::node(network, settings, stamp, env).await
+                }
                 Backend::Node => node(network, settings, stamp, env).await,
             }];
             if let Some(db) = db {
@@ -105,7 +108,7 @@ async fn ask(network: Network, settings: &NetworkSettings) -> anyhow::Result<(St
     Ok((genesis, reader.report().await?))
 }
 
-fn node_cure(error: &anyhow::Error) -> &'static str {
+pub(super) fn node_cure(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref::<ChainError>() {
         Some(ChainError::Transient(_)) => {
             "start the node, or wait until it has started; look at networks.*.node.url"
@@ -145,7 +148,7 @@ fn judged(
         return Check::warn(name, text, "set the node's clock by NTP");
     }
     let quiet = env.system_now().since(report.tip_at);
-    if quiet > block_time(network) * u32::try_from(QUIET_BLOCKS_MAX).unwrap_or(u32::MAX) {
+    if quiet > block_time(network) * QUIET_BLOCKS_MAX {
         let text = format!("{text}; its newest block is {} minutes old", quiet.as_secs() / 60);
         return Check::warn(name, text, "look at the node's peers and its log");
     }
@@ -153,7 +156,7 @@ fn judged(
 }
 
 /// How often a block is found.
-const fn block_time(network: Network) -> Duration {
+pub(super) const fn block_time(network: Network) -> Duration {
     match network {
         Network::Btc => Duration::from_secs(600),
         Network::Ltc => Duration::from_secs(150),
