@@ -391,9 +391,7 @@ fn check_network(
         {
             wrong("chain", "live takes mainnet alone");
         }
-        (Backend::Node, _)
-            if !matches!(network, Network::Ltc | Network::Eth | Network::Bep20) =>
-        {
+        (Backend::Node, _) if !matches!(network, Network::Ltc | Network::Eth | Network::Bep20) => {
             wrong("backend", "only ltc, eth and bep20 can be read from a node yet");
         }
         (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),

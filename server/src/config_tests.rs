@@ -157,7 +157,12 @@ fn an_evm_node_needs_its_token_and_nothing_of_another_chain() {
         ("eth", "regtest", token, "networks.eth.node.contract"),
         ("eth", "testnet", "chain_id = 1", "networks.eth.node.chain_id"),
         ("eth", "regtest", "cookie_file = \".cookie\"", "networks.eth.node.cookie_file"),
-        ("eth", "regtest", "user = \"u\", api_key_file = \"key\"", "networks.eth.node.api_key_file"),
+        (
+            "eth",
+            "regtest",
+            "user = \"u\", api_key_file = \"key\"",
+            "networks.eth.node.api_key_file",
+        ),
         ("eth", "regtest", "chain_id = -1", "chain_id"),
         ("ltc", "regtest", "chain_id = 1", "networks.ltc.node.chain_id"),
         ("eth", "sandbox", "chain_id = 1", "networks.eth.chain"),

@@ -35,9 +35,10 @@ pub fn uri(network: Network, chain: ChainKind, address: &str, units: u128) -> Op
     }
 }
 
-/// The EVM chain that a wallet must be on (EIP-155); `None` where there is no EVM. Simulated and private chains have ids that no
-/// public chain uses (<https://github.com/ethereum-lists/chains>), so that no wallet ever sends real
-/// coins to a test address.
+/// The EVM chain that a wallet must be on (EIP-155); `None` where there is no EVM. Simulated and
+/// private chains have ids that no public chain uses
+/// (<https://github.com/ethereum-lists/chains>), so that no wallet ever sends real coins to a test
+/// address.
 pub const fn chain_id(network: Network, chain: ChainKind) -> Option<u64> {
     match (network, chain) {
         (Network::Eth, ChainKind::Mainnet) => Some(1),

@@ -93,9 +93,10 @@ impl EvmReader {
         asked: Vec<(&Transaction<'_>, Transfer)>,
     ) -> Result<Vec<Transfer>, ChainError> {
         let trial = |transaction: &Transaction<'_>| {
-            let Transaction { from, to, input, .. } = transaction;
-            json!([{ "from": from.to_string(), "to": to.map(|to| to.to_string()), "data": input },
-                "latest"])
+            let Transaction { from, to, input, gas, .. } = transaction;
+            let (from, to, gas) =
+                (from.to_string(), to.map(|to| to.to_string()), format!("{gas:#x}"));
+            json!([{ "from": from, "to": to, "data": input, "gas": gas }, "latest"])
         };
         let trials: Vec<_> = asked.iter().map(|(transaction, _)| trial(transaction)).collect();
         let answers = self.rpc.each("eth_call", &trials).await?;
