@@ -118,13 +118,13 @@ pub(crate) struct Answer {
 
 impl Call {
     /// The request to one method.
-    pub(crate) fn to(&self, path: &PathAndQuery) -> Request<tonic::body::Body> {
-        let mut call = Request::new(tonic::body::Body::new(Full::new(self.frame.clone())));
+    pub(crate) fn to(self, path: &PathAndQuery) -> Request<tonic::body::Body> {
+        let mut call = Request::new(tonic::body::Body::new(Full::new(self.frame)));
         *call.method_mut() = Method::POST;
         *call.version_mut() = http::Version::HTTP_2;
         *call.uri_mut() = http::Uri::from(path.clone());
-        *call.headers_mut() = self.headers.clone();
-        *call.extensions_mut() = self.extensions.clone();
+        *call.headers_mut() = self.headers;
+        *call.extensions_mut() = self.extensions;
         call
     }
 }

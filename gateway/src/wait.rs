@@ -24,6 +24,7 @@ use crate::{BuildError, View};
 
 /// Bytes of a body's hash that are its identity.
 const TAG_BYTES: usize = 16;
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// How a method waits.
 #[derive(Debug, Clone)]
@@ -101,7 +102,7 @@ pub(crate) fn entity_tag(body: &[u8]) -> HeaderValue {
     let mut text = String::with_capacity(2 * TAG_BYTES + 2);
     text.push('"');
     for byte in digest.iter().take(TAG_BYTES) {
-        text.push_str(&format!("{byte:02x}"));
+        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(HEX[usize::from(digit)])));
     }
     text.push('"');
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
@@ -255,7 +256,8 @@ impl Compiled {
         S::Error: Into<BoxError>,
     {
         let opening = async {
-            let mut stream = self.stream(waiting.call.to(&waiting.rule.watch_path), inner).await?;
+            let mut stream =
+                self.stream(waiting.call.clone().to(&waiting.rule.watch_path), inner).await?;
             match self.next(waiting, &mut stream).await? {
                 Some(answer) => Ok((stream, answer)),
                 None => {

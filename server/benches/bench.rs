@@ -26,11 +26,13 @@ mod scan;
 mod streams;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "bench/transcoder.rs"]
+mod transcoder;
 
 use support::server::Engine;
 
 /// The parts of a run, by the names that choose them.
-const PARTS: [&str; 5] = ["creation", "calls", "delivery", "streams", "scan"];
+const PARTS: [&str; 6] = ["creation", "calls", "transcoder", "delivery", "streams", "scan"];
 
 /// `bench [PART...]` runs those parts, or all; `bench load ...` is the other end of a wire.
 #[tokio::main]
@@ -55,6 +57,9 @@ async fn main() {
         if chosen("delivery") {
             delivery::run(engine).await;
         }
+    }
+    if chosen("transcoder") {
+        transcoder::run().await;
     }
     if chosen("streams") {
         streams::run().await;

@@ -70,6 +70,8 @@ pub struct Http {
     pub cors_origins: Vec<String>,
     pub connections_max: usize,
     pub connections_per_ip_max: usize,
+    pub streams_max: usize,
+    pub streams_per_merchant_max: usize,
 }
 
 /// `[admin]`.
@@ -155,6 +157,7 @@ pub struct Webhook {
 #[expect(missing_docs, reason = "config.default.toml documents every setting")]
 pub struct Retention {
     pub idempotency_days: u32,
+    pub delivery_days: u32,
 }
 
 /// `[signer]`.
@@ -270,11 +273,14 @@ impl Config {
     }
 
     fn check_numbers(&self, problems: &mut Vec<String>) {
-        let ranges: [(&str, u64, u64, u64); 12] = [
+        let streams_each = self.http.streams_per_merchant_max;
+        let ranges: [(&str, u64, u64, u64); 15] = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64, 1_024, 16 << 20),
             ("http.shutdown_seconds_max", self.http.shutdown_seconds_max, 1, 600),
             ("http.connections_max", self.http.connections_max as u64, 1, 1 << 20),
             ("http.connections_per_ip_max", self.http.connections_per_ip_max as u64, 1, 1 << 20),
+            ("http.streams_max", self.http.streams_max as u64, 1, 1 << 20),
+            ("http.streams_per_merchant_max", streams_each as u64, 1, 1 << 20),
             ("database.connections_max", u64::from(self.database.connections_max), 2, 1_000),
             ("invoice.expires_minutes", self.invoice.expires_minutes, 1, 7 * 24 * 60),
             ("invoice.inclusion_hours", self.invoice.inclusion_hours, 1, 30 * 24),
@@ -284,6 +290,7 @@ impl Config {
             // Longer than this, and a claim would end while its delivery is still under way.
             ("webhook.timeout_seconds", self.webhook.timeout_seconds, 1, 20),
             ("retention.idempotency_days", self.retention.idempotency_days.into(), 1, 3_650),
+            ("retention.delivery_days", self.retention.delivery_days.into(), 1, 3_650),
         ];
         for (key, value, least, most) in ranges {
             if value < least || value > most {

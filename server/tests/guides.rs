@@ -169,12 +169,25 @@ fn reference_and_settings_are_what_the_program_is() {
 async fn the_deployment_tells_the_same_of_its_errors() {
     let server = TestServer::start(Engine::Sqlite).await;
     let told = Rest::of(&server).get("/docs/errors").await.body;
-    let told: Vec<&str> = told.split_whitespace().collect();
-    let told = told.join(" ");
     for (reason, about) in contract::reasons() {
-        assert!(told.contains(&format!(" {reason} {about}")), "{reason}: {about}");
+        let anchor = format!(r#"id="{}""#, reason.to_ascii_lowercase());
+        let entry = told.split(&anchor).nth(1).and_then(|rest| rest.split("</dd>").next());
+        let entry = entry.unwrap_or_else(|| panic!("{reason} has no anchor"));
+        assert_eq!(letters(&text_of(entry)), letters(&format!("{reason}{about}")));
     }
     server.finish().await;
+}
+
+/// What a reader sees of HTML.
+fn text_of(html: &str) -> String {
+    let parts = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
+    let text: String = parts.collect();
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+}
+
+/// A text without its spaces and marks of code.
+fn letters(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_whitespace() && *letter != '`').collect()
 }
 
 /// Where a file of the tests' own stands.

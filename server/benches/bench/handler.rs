@@ -134,8 +134,11 @@ async fn by_hand(State(same): State<SameInvoice>, Path(id): Path<String>) -> imp
     ([(CONTENT_TYPE, "application/json; charset=utf-8")], json)
 }
 
-/// A number token with at least two digits behind its point.
+/// A number token with at least two digits behind its point; nothing is plain `0`.
 fn number(text: &str) -> Box<RawValue> {
+    if text == "0" {
+        return RawValue::from_string(text.to_owned()).unwrap();
+    }
     let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len());
     let mut token = text.to_owned();
     if digits == 0 {
@@ -154,8 +157,8 @@ fn moment(seconds: i64) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+00:00", u8::from(month))
 }
 
-/// Serves all of them; `/hand/ID` is the handler by hand, `/empty` one that answers an empty object.
-pub async fn serve(invoice: v1::Invoice, stop: CancellationToken) -> String {
+/// All of them; `/hand/ID` is the handler by hand, `/empty` one that answers an empty object.
+pub fn router(invoice: v1::Invoice) -> Router {
     let same = SameInvoice(Arc::new(invoice));
     let calls = tonic::service::Routes::new(InvoiceServiceServer::new(same.clone()))
         .prepare()
@@ -170,7 +173,7 @@ pub async fn serve(invoice: v1::Invoice, stop: CancellationToken) -> String {
         ..Settings::default()
     };
     let rest = Gateway::new(DESCRIPTOR_SET, settings).unwrap().into_service(inner);
-    let router = Router::new()
+    Router::new()
         .route("/hand/{id}", get(by_hand))
         .route("/empty", post(|| async { ([(CONTENT_TYPE, "application/json")], "{}") }))
         .with_state(same)
@@ -186,7 +189,12 @@ pub async fn serve(invoice: v1::Invoice, stop: CancellationToken) -> String {
                     Err(never) => match never {},
                 }
             }
-        });
+        })
+}
+
+/// Serves them.
+pub async fn serve(invoice: v1::Invoice, stop: CancellationToken) -> String {
+    let router = router(invoice);
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
     tokio::spawn(listener::serve(socket, router, ListenerLimits::default(), stop));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use cryptopayment_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
@@ -15,16 +14,19 @@ use crate::config::Config;
 use crate::rates::RateSource;
 use crate::transport::access::AccessRules;
 use crate::transport::auth::Authenticator;
+use crate::transport::convert::Chains;
 use crate::transport::grpc::admin::AdminApi;
 use crate::transport::grpc::admin::deliveries::AdminDeliveryApi;
 use crate::transport::grpc::admin::ledger::AdminLedgerApi;
 use crate::transport::grpc::admin::networks::AdminNetworkApi;
 use crate::transport::grpc::balances::BalanceApi;
 use crate::transport::grpc::checkout::{CheckoutApi, WATCHERS_MAX};
+use crate::transport::grpc::event_tails::EventTails;
 use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
 use crate::transport::grpc::networks::NetworkApi;
 use crate::transport::grpc::sandbox::SandboxApi;
+use crate::transport::grpc::watchers::Watchers;
 use crate::transport::grpc::webhooks::WebhookApi;
 use crate::transport::listener::{self, ListenerLimits};
 use crate::transport::server::{self, AdminServices, PublicServices};
@@ -44,7 +46,8 @@ pub async fn spawn(
     let auth = Authenticator::new(core.db.clone(), core.env.clone(), rules, config.is_sandbox());
     let rates = rates::spawn(config, &core.env, tasks, stop)?;
     let create = Arc::new(create_invoice(core, config, rates, tasks));
-    let services = services(core, config, &auth, create, stop);
+    let tails = EventTails::start(&core.db, &core.env, &core.signals, tasks, stop);
+    let services = services(core, config, &auth, create, tails, stop);
     let origins = &config.http.cors_origins;
     let public = server::public(services, auth.clone(), &core.gateway, origins).await?;
     let limits = limits(config);
@@ -61,14 +64,19 @@ fn services(
     config: &Config,
     auth: &Authenticator,
     create: Arc<CreateInvoice>,
+    tails: EventTails,
     stop: &CancellationToken,
 ) -> PublicServices {
     let (db, env) = (core.db.clone(), core.env.clone());
+    let watchers = Watchers::new(config.http.streams_max, config.http.streams_per_merchant_max);
+    let chains: Chains = config.enabled().into_iter().map(|(n, one)| (n, one.chain)).collect();
     PublicServices {
         invoices: InvoiceApi {
+            chains: chains.clone(),
             create,
             apply: core.apply.clone(),
             signals: core.signals.clone(),
+            watchers: watchers.clone(),
             stop: stop.clone(),
             public_url: config.http.public_url.clone(),
         },
@@ -81,20 +89,15 @@ fn services(
             bodies: core.bodies.clone(),
             signals: core.signals.clone(),
         },
-        events: EventApi {
-            db: db.clone(),
-            env: env.clone(),
-            signals: core.signals.clone(),
-            stop: stop.clone(),
-        },
+        events: EventApi { db: db.clone(), tails, watchers, stop: stop.clone() },
         checkout: CheckoutApi {
             db: db.clone(),
             env: env.clone(),
             signals: core.signals.clone(),
             stop: stop.clone(),
-            chains: config.enabled().into_iter().map(|(n, settings)| (n, settings.chain)).collect(),
+            chains,
             is_sandbox: config.is_sandbox(),
-            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            watchers: Watchers::new(WATCHERS_MAX, WATCHERS_MAX),
         },
         sandbox: config.is_sandbox().then(|| SandboxApi {
             db,

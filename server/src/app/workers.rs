@@ -19,7 +19,7 @@ use crate::worker::apply::Applier;
 use crate::worker::deliver::{Deliverer, DelivererParts};
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::pool::PoolKeeper;
-use crate::worker::prune::Pruner;
+use crate::worker::prune::{Kept, Pruner};
 use crate::worker::scan::Scanner;
 use crate::worker::scenarios::{Player, Stage};
 use crate::worker::{Step, reconcile};
@@ -179,8 +179,11 @@ fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cance
 
 fn spawn_pruner(core: &Core, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
     let (db, env, stop) = (core.db.clone(), core.env.clone(), stop.clone());
-    let days = config.retention.idempotency_days;
-    let pruner = Pruner::new(db, env.clone(), core.instance, days);
+    let kept = Kept {
+        idempotency_days: config.retention.idempotency_days,
+        delivery_days: config.retention.delivery_days,
+    };
+    let pruner = Pruner::new(db, env.clone(), core.instance, kept);
     let wake = Notify::new();
     tasks.spawn(async move {
         reconcile("prune", &env, PRUNE_INTERVAL, &wake, &stop, || pruner.tick()).await;

@@ -20,6 +20,8 @@ pub enum Class {
     PermissionDenied,
     /// A range was left, e.g. of pages.
     OutOfRange,
+    /// The caller has as much as it may have.
+    ResourceExhausted,
     /// Trying again may help.
     Unavailable,
     /// In the contract, not built.
@@ -76,6 +78,7 @@ reasons! {
     DeliveryNotFound = "DELIVERY_NOT_FOUND",
     AppKeyNextMissing = "APP_KEY_NEXT_MISSING",
     RedeliveriesExhausted = "REDELIVERIES_EXHAUSTED",
+    TooManyWaiting = "TOO_MANY_WAITING",
     ServerUnavailable = "SERVER_UNAVAILABLE",
     Internal = "INTERNAL",
 }

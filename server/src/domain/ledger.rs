@@ -31,7 +31,7 @@ pub enum Side {
 }
 
 /// Why money moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransferKind {
     /// A deposit became deep enough.
     Deposit,
@@ -108,6 +108,9 @@ impl Side {
 }
 
 impl TransferKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Deposit, Self::DepositReversal];
+
     /// The database's name of it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -118,7 +121,7 @@ impl TransferKind {
 
     /// The kind of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Deposit, Self::DepositReversal].into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult};
+use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
@@ -109,6 +109,7 @@ struct IdRow {
 #[derive(FromQueryResult)]
 struct KeyRow {
     address_key: Vec<u8>,
+    fill_batch: i64,
 }
 
 /// How full the pool is; `free` is counted to `free_max`. However many addresses there are, this
@@ -258,57 +259,89 @@ pub async fn lease(
     Ok(leased)
 }
 
-/// Marks leased addresses as handed out, each (id, merchant) for its merchant. Returns those that
-/// still were this holder's. Nobody else writes them while their lease lasts, and they are written in
-/// the order of their ids.
-pub async fn mark_used(
-    unit: &UnitOfWork,
-    holder: Uuid,
-    used: &[(Uuid, Uuid)],
-) -> Result<HashSet<Uuid>> {
+/// Marks leased addresses as handed out, each (id, merchant) for its merchant. False when some were not
+/// this holder's any more. Nobody else writes them while their lease lasts, and they are written in the
+/// order of their ids.
+pub async fn mark_used(unit: &UnitOfWork, holder: Uuid, used: &[(Uuid, Uuid)]) -> Result<bool> {
     let mut ordered = used.to_vec();
     ordered.sort_unstable();
     let rows = ordered
         .into_iter()
         .map(|(id, merchant_id)| vec![id.into(), merchant_id.into(), holder.into()])
         .collect();
-    let backend = unit.db().get_database_backend();
-    let mut marked = HashSet::with_capacity(used.len());
-    for source in row_set::sources(backend, &USED_COLUMNS, &[], rows) {
+    let mut marked = 0;
+    for source in row_set::sources(unit.backend(), &USED_COLUMNS, &[], rows) {
         let sql = format!(
             "WITH v (address_id, used_by, holder) AS ({})
              UPDATE address SET state = 'used', leased_to = NULL, leased_until = NULL,
                 merchant_id = v.used_by
-             FROM v WHERE id = v.address_id AND state = 'leased' AND leased_to = v.holder
-             RETURNING id",
+             FROM v WHERE id = v.address_id AND state = 'leased' AND leased_to = v.holder",
             source.sql
         );
-        let rows: Vec<IdRow> = all(unit.db(), &sql, source.values).await?;
-        marked.extend(rows.into_iter().map(|row| row.id));
+        marked += execute(unit.db(), &sql, source.values).await?;
     }
-    Ok(marked)
+    Ok(marked == used.len() as u64)
 }
 
-/// The keys of a network's addresses in batches above `after`, and the newest batch's number.
-pub async fn keys_after(db: &Db, network: Network, after: i64) -> Result<(Vec<Vec<u8>>, i64)> {
+/// Which of these addresses this holder leases.
+pub async fn leased_by(db: &Db, holder: Uuid, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let mut leased = HashSet::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT id FROM address WHERE state = 'leased' AND leased_to = $1 AND id IN ({})",
+            places(chunk.len(), 1)
+        );
+        let mut values = vec![holder.into()];
+        values.extend(chunk.iter().map(|id| (*id).into()));
+        let rows: Vec<IdRow> = all(db.reader(), &sql, values).await?;
+        leased.extend(rows.into_iter().map(|row| row.id));
+    }
+    Ok(leased)
+}
+
+/// The newest batch of a network's addresses; 0 before the first.
+pub async fn newest_batch(db: &Db, network: Network) -> Result<i64> {
     let newest: Option<BatchRow> = one(
         db.reader(),
         "SELECT next - 1 AS batch FROM pool_seq WHERE network = $1",
         vec![network.as_str().into()],
     )
     .await?;
-    let newest = newest.map_or(0, |row| row.batch);
-    if newest <= after {
-        return Ok((Vec::new(), newest.max(after)));
-    }
+    Ok(newest.map_or(0, |row| row.batch))
+}
+
+/// Keys that were read, in the order of their batches.
+#[derive(Debug)]
+pub struct ReadKeys {
+    /// See [`DerivedAddress::key`].
+    pub keys: Vec<Vec<u8>>,
+    /// The newest batch of which every key was read.
+    pub whole_batch: i64,
+}
+
+/// At most `limit` keys of a network's addresses in batches above `after` and up to `newest`. A limit
+/// above what a batch has always makes a batch whole.
+pub async fn keys_after(
+    db: &Db,
+    network: Network,
+    after: i64,
+    newest: i64,
+    limit: u32,
+) -> Result<ReadKeys> {
     let rows: Vec<KeyRow> = all(
         db.reader(),
-        "SELECT address_key FROM address
-         WHERE network = $1 AND fill_batch > $2 AND fill_batch <= $3",
-        vec![network.as_str().into(), after.into(), newest.into()],
+        "SELECT address_key, fill_batch FROM address
+         WHERE network = $1 AND fill_batch > $2 AND fill_batch <= $3
+         ORDER BY fill_batch LIMIT $4",
+        vec![network.as_str().into(), after.into(), newest.into(), i64::from(limit).into()],
     )
     .await?;
-    Ok((rows.into_iter().map(|row| row.address_key).collect(), newest))
+    let is_cut = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
+    let whole_batch = match rows.last() {
+        Some(last) if is_cut => (last.fill_batch - 1).max(after),
+        _ => newest,
+    };
+    Ok(ReadKeys { keys: rows.into_iter().map(|row| row.address_key).collect(), whole_batch })
 }
 
 /// Whose the given keys are; strangers are left out.
@@ -340,20 +373,26 @@ pub async fn resolve(
     Ok(owners)
 }
 
-/// What the signer vouched for about one address.
-pub async fn signed_address(
+/// What the signer vouched for about addresses of a network.
+pub async fn signed_addresses(
     unit: &UnitOfWork,
     network: Network,
-    id: Uuid,
-) -> Result<Option<LeasedAddress>> {
-    let row: Option<AddressRow> = one(
-        unit.db(),
-        "SELECT id, address_key, text, chain, role, account, path_index, signature
-         FROM address WHERE id = $1",
-        vec![id.into()],
-    )
-    .await?;
-    row.map(|row| row.read(network)).transpose()
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, SignedAddress>> {
+    let mut signed = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT id, address_key, text, chain, role, account, path_index, signature
+             FROM address WHERE id IN ({})",
+            places(chunk.len(), 0)
+        );
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        for row in all::<AddressRow, _>(unit.db(), &sql, values).await? {
+            let address = row.read(network)?;
+            signed.insert(address.id, address.signed);
+        }
+    }
+    Ok(signed)
 }
 
 impl AddressRow {

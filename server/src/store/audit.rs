@@ -103,7 +103,7 @@ pub async fn append(
     detail: &str,
     at: Micros,
 ) -> Result<()> {
-    if unit.db().get_database_backend() == DbBackend::Postgres {
+    if unit.backend() == DbBackend::Postgres {
         // Readers go on; SQLite has one writer anyway.
         execute(unit.db(), "LOCK TABLE audit_log IN EXCLUSIVE MODE", Vec::new()).await?;
     }

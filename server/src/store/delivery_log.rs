@@ -1,15 +1,21 @@
 //! Reading deliveries and their attempts, and asking for one to be sent again. Whose they are is the
 //! merchant's: every query names it. Not here: the queue itself (`deliveries`).
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Value};
+use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
-use super::{Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, one, unsigned};
+use super::{
+    Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, one, places, unsigned,
+};
 use crate::domain::event::EventKind;
 use crate::domain::time::Micros;
 
 /// Deliveries of a list that are counted.
 const COUNTED_MAX: u32 = 10_000;
+/// Deliveries forgotten by one unit of work.
+const PRUNED_DELIVERIES_MAX: i64 = 500;
+/// Microseconds of a day.
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,7 +352,7 @@ pub async fn request_redelivery(
 ) -> Result<Redelivery> {
     let sql = format!(
         "SELECT d.id FROM delivery d WHERE d.merchant_id = $1 AND d.id = $2{}",
-        for_update(unit.db().get_database_backend())
+        for_update(unit.backend())
     );
     let found: Option<FoundRow> = one(unit.db(), &sql, vec![merchant_id.into(), id.into()]).await?;
     let Some(FoundRow { id }) = found else { return Ok(Redelivery::NoDelivery) };
@@ -361,4 +367,32 @@ pub async fn request_redelivery(
     let values = vec![id.into(), at.0.into(), i64::from(redeliveries_max).into()];
     let changed = execute(unit.db(), sql, values).await?;
     Ok(if changed == 1 { Redelivery::Requested } else { Redelivery::Exhausted })
+}
+
+/// Forgets deliveries that ended longer than `retention_days` ago, with their attempts. True when there
+/// may be more.
+pub async fn prune(db: &Db, retention_days: u32, now: Micros) -> Result<bool> {
+    let before = now.0.saturating_sub(i64::from(retention_days).saturating_mul(MICROS_PER_DAY));
+    let ended = "SELECT id FROM delivery WHERE state IN ('delivered', 'failed', 'dropped')
+                 AND due_at < $1 AND redeliver_at IS NULL AND claimed_by IS NULL LIMIT $2";
+    let values = || vec![before.into(), PRUNED_DELIVERIES_MAX.into()];
+    if all::<FoundRow, _>(db.reader(), ended, values()).await?.is_empty() {
+        return Ok(false);
+    }
+    let unit = db.begin("prune_deliveries").await?;
+    // Locked: a redelivery asked for meanwhile waits, and then finds nothing to send again.
+    let sql = format!("{ended}{}", for_update(unit.backend()));
+    let old: Vec<FoundRow> = all(unit.db(), &sql, values()).await?;
+    let ids = places(old.len(), 0);
+    for statement in [
+        format!("DELETE FROM delivery_attempt WHERE delivery_id IN ({ids})"),
+        format!("DELETE FROM delivery WHERE id IN ({ids})"),
+    ] {
+        let values = old.iter().map(|row| row.id.into()).collect();
+        if !old.is_empty() {
+            execute(unit.db(), &statement, values).await?;
+        }
+    }
+    unit.commit().await?;
+    Ok(i64::try_from(old.len()) == Ok(PRUNED_DELIVERIES_MAX))
 }

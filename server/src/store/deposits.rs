@@ -3,9 +3,10 @@
 
 use std::collections::HashSet;
 
-use sea_orm::FromQueryResult;
+use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
+use super::row_set::{self, Column, Kind};
 use super::{
     Db, Result, StoreError, UnitOfWork, all, execute, known, one, places, signed, units, unsigned,
 };
@@ -16,6 +17,14 @@ use crate::domain::time::Micros;
 
 /// Invoices read by one statement.
 const INVOICES_PER_STATEMENT_MAX: usize = 500;
+
+const APPLIED_COLUMNS: [Column; 5] = [
+    ("applied_id", Kind::Id),
+    ("read_version", Kind::Number),
+    ("is_credited", Kind::Flag),
+    ("generation", Kind::Number),
+    ("is_pending", Kind::Flag),
+];
 
 /// A transfer to one of our addresses, as it was found.
 #[derive(Debug, Clone)]
@@ -322,20 +331,34 @@ pub struct Applied {
     pub counted_pending: bool,
 }
 
-/// Writes the decision down. False when the scanner changed the deposit meanwhile.
-pub async fn mark_applied(unit: &UnitOfWork, applied: Applied) -> Result<bool> {
-    let changed = execute(
-        unit.db(),
-        "UPDATE deposit SET applied_version = $2, credited = $3, credit_generation = $4,
-            counted_pending = $5 WHERE id = $1 AND version = $2",
+/// Writes the decisions down. Those that the scanner changed meanwhile are a conflict.
+pub async fn mark_applied(unit: &UnitOfWork, applied: &[Applied]) -> Result<()> {
+    let mut ordered = applied.to_vec();
+    ordered.sort_unstable_by_key(|applied| applied.id);
+    let mut unmarked = ordered.len() as u64;
+    let rows = ordered.iter().map(Applied::row).collect();
+    for source in row_set::sources(unit.backend(), &APPLIED_COLUMNS, &[], rows) {
+        let sql = format!(
+            "WITH v (applied_id, read_version, is_credited, generation, is_pending) AS ({})
+             UPDATE deposit SET applied_version = v.read_version, credited = v.is_credited,
+                credit_generation = v.generation, counted_pending = v.is_pending
+             FROM v WHERE id = v.applied_id AND version = v.read_version",
+            source.sql
+        );
+        unmarked -= execute(unit.db(), &sql, source.values).await?;
+    }
+    if unmarked == 0 { Ok(()) } else { Err(StoreError::Conflict("deposit moved".to_owned())) }
+}
+
+impl Applied {
+    /// The values of [`APPLIED_COLUMNS`].
+    fn row(&self) -> Vec<Value> {
         vec![
-            applied.id.into(),
-            applied.version.into(),
-            applied.credited.into(),
-            applied.credit_generation.into(),
-            applied.counted_pending.into(),
-        ],
-    )
-    .await?;
-    Ok(changed == 1)
+            self.id.into(),
+            self.version.into(),
+            self.credited.into(),
+            self.credit_generation.into(),
+            self.counted_pending.into(),
+        ]
+    }
 }

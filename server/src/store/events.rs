@@ -4,7 +4,8 @@
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::{Db, Result, StoreError, all, execute, for_update, known, one, unsigned};
+use super::row_set::{self, Column, Kind};
+use super::{Db, Result, StoreError, all, execute, for_update, known, one, places, unsigned};
 use crate::domain::event::{EventBody, EventKind};
 use crate::domain::time::Micros;
 use crate::env::Env;
@@ -13,6 +14,18 @@ use crate::env::Env;
 const DISPATCHED_EVENTS_MAX: i64 = 500;
 /// Merchants looked at by one dispatch.
 const DISPATCHED_MERCHANTS_MAX: i64 = 100;
+
+/// Merchants asked about by one statement.
+const MERCHANTS_PER_STATEMENT_MAX: usize = 500;
+
+const DELIVERY_COLUMNS: [Column; 6] = [
+    ("id", Kind::Id),
+    ("merchant_id", Kind::Id),
+    ("seq", Kind::Number),
+    ("endpoint_id", Kind::Id),
+    ("aggregate_id", Kind::Id),
+    ("due_at", Kind::Number),
+];
 
 /// An event of a merchant's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +66,12 @@ struct EventRow {
 #[derive(FromQueryResult)]
 struct RangeRow {
     first: i64,
+    next: i64,
+}
+
+#[derive(FromQueryResult)]
+struct NextRow {
+    merchant_id: Uuid,
     next: i64,
 }
 
@@ -102,6 +121,22 @@ pub async fn range(db: &Db, merchant_id: Uuid) -> Result<LogRange> {
     .await?;
     let row = row.ok_or_else(|| StoreError::Corrupt("merchant has no event log".to_owned()))?;
     Ok(LogRange { first: unsigned(row.first, "first")?, next: unsigned(row.next, "next")? })
+}
+
+/// The newest sequence of each of these merchants' logs.
+pub async fn newest(db: &Db, merchants: &[Uuid]) -> Result<Vec<(Uuid, u64)>> {
+    let mut newest = Vec::with_capacity(merchants.len());
+    for chunk in merchants.chunks(MERCHANTS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT merchant_id, next FROM merchant_seq WHERE merchant_id IN ({})",
+            places(chunk.len(), 0)
+        );
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        for row in all::<NextRow, _>(db.reader(), &sql, values).await? {
+            newest.push((row.merchant_id, unsigned(row.next - 1, "newest event")?));
+        }
+    }
+    Ok(newest)
 }
 
 impl EventRow {
@@ -156,16 +191,11 @@ async fn dispatch_merchant(db: &Db, env: &Env, merchant_id: Uuid) -> Result<u64>
     )
     .await?;
     let now = env.now();
-    for target in targets {
-        if !target.events.split(',').any(|wanted| wanted == target.kind) {
-            continue;
-        }
-        execute(
-            unit.db(),
-            "INSERT INTO delivery (id, merchant_id, seq, endpoint_id, aggregate_id, due_at,
-                attempt, state)
-             VALUES ($1, $2, $3, $4, $5, $6, 0, 'pending')
-             ON CONFLICT (merchant_id, seq, endpoint_id) DO NOTHING",
+    let wanted = targets
+        .into_iter()
+        .filter(|target| target.events.split(',').any(|wanted| wanted == target.kind));
+    let rows = wanted
+        .map(|target| {
             vec![
                 env.new_id().into(),
                 merchant_id.into(),
@@ -173,9 +203,17 @@ async fn dispatch_merchant(db: &Db, env: &Env, merchant_id: Uuid) -> Result<u64>
                 target.endpoint_id.into(),
                 target.aggregate_id.into(),
                 now.0.into(),
-            ],
-        )
-        .await?;
+            ]
+        })
+        .collect();
+    for source in row_set::sources(unit.backend(), &DELIVERY_COLUMNS, &["0", "'pending'"], rows) {
+        let sql = format!(
+            "INSERT INTO delivery (id, merchant_id, seq, endpoint_id, aggregate_id, due_at,
+                attempt, state)
+             {} ON CONFLICT (merchant_id, seq, endpoint_id) DO NOTHING",
+            source.sql
+        );
+        execute(unit.db(), &sql, source.values).await?;
     }
     execute(
         unit.db(),

@@ -1,9 +1,9 @@
 //! Idempotency keys: written in the transaction of the effect they stand for, so that a key and its
 //! effect exist together or not at all. Only successes are kept. Claimed for a whole group at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Value};
+use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
@@ -26,7 +26,7 @@ pub struct Claim {
     pub key: String,
     /// SHA-256 over the parsed values of the request.
     pub request_hash: [u8; 32],
-    /// What the effect creates.
+    /// What the effect creates or changes.
     pub resource_id: Uuid,
 }
 
@@ -42,17 +42,18 @@ pub struct Claimed {
 }
 
 #[derive(FromQueryResult)]
-struct ClaimedRow {
-    principal_id: Uuid,
-    key: String,
-}
-
-#[derive(FromQueryResult)]
 struct KeptRow {
     principal_id: Uuid,
     key: String,
     request_hash: Vec<u8>,
     resource_id: Uuid,
+}
+
+impl KeptRow {
+    fn claimed(self) -> Claimed {
+        let Self { request_hash, resource_id, .. } = self;
+        Claimed { is_new: false, request_hash, resource_id }
+    }
 }
 
 #[derive(FromQueryResult)]
@@ -71,10 +72,35 @@ const CLAIM_COLUMNS: [Column; 6] = [
 const KEY_COLUMNS: [Column; 3] =
     [("principal_id", Kind::Id), ("method", Kind::Text), ("key", Kind::Text)];
 
-/// Claims keys, each of which stands once in `claims`, and answers in their order. A twin in another
-/// transaction waits here for the first and then sees its effect; keys are locked in their own order,
-/// so that two groups never wait for each other.
+/// Claims keys for effects that each create something, and answers in the claims' order. Each key stands
+/// once in `claims`, and each `resource_id` is new: by it a claim knows its own row.
 pub async fn claim(unit: &UnitOfWork, claims: &[Claim], now: Micros) -> Result<Vec<Claimed>> {
+    let new = write(unit, claims, now).await?;
+    // Mostly nothing was taken, and nothing has to be read.
+    let taken = if new == claims.len() as u64 { &[] } else { claims };
+    let mut kept = kept(unit, taken).await?;
+    let answer = |claim: &Claim| match kept.remove(&(claim.principal_id, claim.key.clone())) {
+        Some(row) if row.resource_id != claim.resource_id => Ok(row.claimed()),
+        None if !taken.is_empty() => Err(vanished()),
+        _ => Ok(claim.claimed()),
+    };
+    claims.iter().map(answer).collect()
+}
+
+/// Claims one key for an effect on something that may be older than the claim.
+pub async fn claim_one(unit: &UnitOfWork, claim: &Claim, now: Micros) -> Result<Claimed> {
+    let claims = std::slice::from_ref(claim);
+    if write(unit, claims, now).await? == 1 {
+        return Ok(claim.claimed());
+    }
+    let row = kept(unit, claims).await?.into_values().next();
+    row.map(KeptRow::claimed).ok_or_else(vanished)
+}
+
+/// Writes the keys that nobody has, and returns how many those were. A twin in another transaction waits
+/// here for the first and then sees its effect; keys are locked in their own order, so that two groups
+/// never wait for each other.
+async fn write(unit: &UnitOfWork, claims: &[Claim], now: Micros) -> Result<u64> {
     let mut ordered: Vec<&Claim> = claims.iter().collect();
     ordered.sort_by_key(|claim| (claim.principal_id, claim.method, claim.key.as_str()));
     let day = now.0.div_euclid(MICROS_PER_DAY);
@@ -83,39 +109,20 @@ pub async fn claim(unit: &UnitOfWork, claims: &[Claim], now: Micros) -> Result<V
         row.extend([claim.request_hash.to_vec().into(), claim.resource_id.into(), day.into()]);
         row
     });
-    let backend = unit.db().get_database_backend();
-    let mut new = HashSet::with_capacity(claims.len());
-    for source in row_set::sources(backend, &CLAIM_COLUMNS, &["0"], rows.collect()) {
+    let mut new = 0;
+    for source in row_set::sources(unit.backend(), &CLAIM_COLUMNS, &["0"], rows.collect()) {
         let sql = format!(
             "INSERT INTO idempotency (principal_id, method, key, request_hash, resource_id, day, code)
-             {} ON CONFLICT (principal_id, method, key) DO NOTHING RETURNING principal_id, key",
+             {} ON CONFLICT (principal_id, method, key) DO NOTHING",
             source.sql
         );
-        let claimed: Vec<ClaimedRow> = all(unit.db(), &sql, source.values).await?;
-        new.extend(claimed.into_iter().map(|row| (row.principal_id, row.key)));
+        new += execute(unit.db(), &sql, source.values).await?;
     }
-    let is_new = |claim: &Claim| new.contains(&(claim.principal_id, claim.key.clone()));
-    let taken: Vec<&Claim> = ordered.into_iter().filter(|claim| !is_new(claim)).collect();
-    let mut kept = kept(unit, &taken).await?;
-    let answer = |claim: &Claim| {
-        let earlier = kept.remove(&(claim.principal_id, claim.key.clone()));
-        if let Some(row) = earlier {
-            let KeptRow { request_hash, resource_id, .. } = row;
-            return Ok(Claimed { is_new: false, request_hash, resource_id });
-        }
-        if !is_new(claim) {
-            return Err(StoreError::Conflict("idempotency key vanished".to_owned()));
-        }
-        let (request_hash, resource_id) = (claim.request_hash.to_vec(), claim.resource_id);
-        Ok(Claimed { is_new: true, request_hash, resource_id })
-    };
-    claims.iter().map(answer).collect()
+    Ok(new)
 }
 
-/// Claims one key.
-pub async fn claim_one(unit: &UnitOfWork, one: &Claim, now: Micros) -> Result<Claimed> {
-    let claimed = claim(unit, std::slice::from_ref(one), now).await?.pop();
-    claimed.ok_or_else(|| StoreError::Corrupt("a claim without an answer".to_owned()))
+fn vanished() -> StoreError {
+    StoreError::Conflict("idempotency key vanished".to_owned())
 }
 
 /// What a key stands for already, outside a unit of work.
@@ -132,19 +139,14 @@ pub async fn find(
         vec![principal_id.into(), method.into(), key.into()],
     )
     .await?;
-    Ok(row.map(|row| Claimed {
-        is_new: false,
-        request_hash: row.request_hash,
-        resource_id: row.resource_id,
-    }))
+    Ok(row.map(KeptRow::claimed))
 }
 
 /// What the keys of these claims stand for.
-async fn kept(unit: &UnitOfWork, claims: &[&Claim]) -> Result<HashMap<(Uuid, String), KeptRow>> {
-    let backend = unit.db().get_database_backend();
-    let rows = claims.iter().map(|claim| claim.key_row()).collect();
+async fn kept(unit: &UnitOfWork, claims: &[Claim]) -> Result<HashMap<(Uuid, String), KeptRow>> {
+    let rows = claims.iter().map(Claim::key_row).collect();
     let mut kept = HashMap::with_capacity(claims.len());
-    for source in row_set::sources(backend, &KEY_COLUMNS, &[], rows) {
+    for source in row_set::sources(unit.backend(), &KEY_COLUMNS, &[], rows) {
         let sql = format!(
             "WITH v (principal_id, method, key) AS ({})
              SELECT i.principal_id, i.key, i.request_hash, i.resource_id
@@ -161,6 +163,12 @@ async fn kept(unit: &UnitOfWork, claims: &[&Claim]) -> Result<HashMap<(Uuid, Str
 impl Claim {
     fn key_row(&self) -> Vec<Value> {
         vec![self.principal_id.into(), self.method.into(), self.key.clone().into()]
+    }
+
+    /// What it stands for when it is the first.
+    fn claimed(&self) -> Claimed {
+        let (request_hash, resource_id) = (self.request_hash.to_vec(), self.resource_id);
+        Claimed { is_new: true, request_hash, resource_id }
     }
 }
 

@@ -216,7 +216,7 @@ impl InvoiceRow {
 
 /// Inserts new invoices.
 pub async fn insert(unit: &UnitOfWork, invoices: &[Invoice]) -> Result<()> {
-    let backend = unit.db().get_database_backend();
+    let backend = unit.backend();
     let rows = invoices.iter().map(new_row).collect();
     for source in row_set::sources(backend, &NEW_COLUMNS, &["'pending'", "'none'", "1", "0"], rows)
     {
@@ -423,7 +423,7 @@ pub async fn lock(unit: &UnitOfWork, ids: &[Uuid]) -> Result<Vec<Invoice>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM invoice i WHERE i.id IN ({}) ORDER BY i.id{}",
         places(ids.len(), 0),
-        for_update(unit.db().get_database_backend())
+        for_update(unit.backend())
     );
     let rows: Vec<InvoiceRow> =
         all(unit.db(), &sql, ids.iter().map(|id| (*id).into()).collect()).await?;

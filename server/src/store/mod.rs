@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod inspection;
 pub mod invoice_status;
 pub mod invoices;
+pub mod journal;
 pub mod keys;
 pub mod leases;
 pub mod ledger;

@@ -6,8 +6,6 @@ use sea_orm::sea_query::ArrayType;
 use sea_orm::{DbBackend, Value};
 use uuid::Uuid;
 
-use super::placeholders;
-
 /// Rows of one SQLite statement, largest first: any number of rows is made of these.
 const SQLITE_CHUNKS_ROWS: [usize; 3] = [64, 8, 1];
 
@@ -16,6 +14,8 @@ const SQLITE_CHUNKS_ROWS: [usize; 3] = [64, 8, 1];
 pub(super) enum Kind {
     /// A UUID; the nil UUID stands for none.
     Id,
+    /// A UUID; the nil UUID is the house's.
+    HouseOrId,
     /// Text.
     Text,
     /// Text; empty stands for none.
@@ -33,7 +33,7 @@ pub(super) enum Kind {
 impl Kind {
     const fn array(self) -> (&'static str, ArrayType) {
         match self {
-            Self::Id => ("uuid[]", ArrayType::Uuid),
+            Self::Id | Self::HouseOrId => ("uuid[]", ArrayType::Uuid),
             Self::Text | Self::OptionalText => ("text[]", ArrayType::String),
             Self::Number | Self::OptionalNumber => ("bigint[]", ArrayType::BigInt),
             Self::Flag => ("boolean[]", ArrayType::Bool),
@@ -71,7 +71,7 @@ pub(super) type Column = (&'static str, Kind);
 pub(super) struct RowSource {
     /// A SELECT or VALUES whose columns come in the declared order.
     pub sql: String,
-    /// What its placeholders stand for; the first is `$1`.
+    /// What its placeholders stand for, in their order. The statement has no others.
     pub values: Vec<Value>,
 }
 
@@ -139,10 +139,10 @@ fn lists(
     for row in rows {
         values.extend(columns.iter().zip(row).map(|((_, kind), value)| kind.plain(value)));
     }
-    let mut groups = placeholders(count, columns.len(), 0);
-    if !constants.is_empty() {
-        groups = groups.replace(')', &format!(", {})", constants.join(", ")));
-    }
+    // Without names: SQLite looks each name up among all names of the statement.
+    let places = std::iter::repeat_n("?", columns.len()).chain(constants.iter().copied());
+    let group = format!("({})", places.collect::<Vec<_>>().join(", "));
+    let groups = vec![group; count].join(", ");
     RowSource { sql: format!("VALUES {groups}"), values }
 }
 
@@ -176,7 +176,7 @@ mod tests {
         let sources = sources(DbBackend::Sqlite, &COLUMNS, &["'x'"], rows(75));
         let lengths: Vec<usize> = sources.iter().map(|source| source.values.len() / 3).collect();
         assert_eq!(lengths, [64, 8, 1, 1, 1]);
-        assert_eq!(sources[4].sql, "VALUES ($1, $2, $3, 'x')");
+        assert_eq!(sources[4].sql, "VALUES (?, ?, ?, 'x')");
         assert_eq!(sources[4].values[2], 74_i64.into());
         assert_eq!(sources[0].values[..2], [Value::Uuid(None), Value::String(None)]);
         assert!(super::sources(DbBackend::Sqlite, &COLUMNS, &[], rows(0)).is_empty());

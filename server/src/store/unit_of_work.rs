@@ -65,6 +65,11 @@ impl UnitOfWork {
         &self.transaction
     }
 
+    /// Which engine it runs on.
+    pub(super) fn backend(&self) -> DbBackend {
+        self.transaction.get_database_backend()
+    }
+
     /// Writes an event when this commits.
     pub fn emit(&mut self, event: NewEvent) {
         self.events.push(event);
@@ -109,7 +114,7 @@ impl UnitOfWork {
         }
         let groups = placeholders(rows.len(), EVENT_COLUMNS, 2);
         values.extend(rows.into_iter().flatten());
-        if self.transaction.get_database_backend() == DbBackend::Postgres {
+        if self.backend() == DbBackend::Postgres {
             // One statement: the counter's row lock and the inserts in one round trip. The casts of
             // the first row give the VALUES list its types.
             let typed = groups.replacen(

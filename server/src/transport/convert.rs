@@ -1,21 +1,25 @@
 //! From the domain's types to the contract's messages, and the few parses that go the other way.
 //! No rule is decided here.
 
+use std::collections::BTreeMap;
+
 use cryptopayment_proto::v1;
 use prost_types::Timestamp;
 use uuid::Uuid;
 
+use crate::domain::address::ChainKind;
 use crate::domain::amount::decimal;
+use crate::domain::asset::Network;
 use crate::domain::deposit::{Deposit, DepositState};
 use crate::domain::event::EventKind;
 use crate::domain::failure::{Failure, Reason};
 use crate::domain::invoice::{Exception, Moment, Status, Summary, is_on_time, summarize};
 use crate::domain::ledger::{AccountKind, TransferKind};
-use crate::domain::price;
 use crate::domain::time::Micros;
 use crate::domain::timeline::{self, Entry, Happened};
+use crate::domain::{payment_request, price};
 use crate::store::events::Event;
-use crate::store::invoices::InvoiceView;
+use crate::store::invoices::{Invoice, InvoiceView};
 use crate::store::ledger_entries;
 use crate::webhook;
 
@@ -50,9 +54,38 @@ pub fn summary(view: &InvoiceView, now: Micros) -> Summary {
     summarize(&invoice.terms, invoice.standing.status, moment, &view.deposits)
 }
 
-/// The invoice as the contract shows it at `now`; its timeline, made with what events `told`, only for
-/// whoever sees it.
-pub fn invoice(view: &InvoiceView, now: Micros, told: &[Entry], sees_all: bool) -> v1::Invoice {
+/// Which instance of each enabled network is used.
+pub type Chains = BTreeMap<Network, ChainKind>;
+
+/// What asks a wallet for what is missing, while it can be paid in time and where wallets agree on a
+/// form.
+pub fn payment_uri(
+    invoice: &Invoice,
+    paid_units: u128,
+    chains: &Chains,
+    now: Micros,
+) -> Option<String> {
+    let is_payable = invoice.standing.status == Status::Pending && now <= invoice.terms.expires_at;
+    let chain = chains.get(&invoice.network).filter(|_| is_payable)?;
+    let missing = invoice.terms.missing_units(paid_units);
+    payment_request::uri(invoice.network, *chain, &invoice.address_text, missing)
+}
+
+/// How an invoice is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// When.
+    pub now: Micros,
+    /// On which chains.
+    pub chains: &'a Chains,
+    /// To somebody who sees its timeline.
+    pub sees_all: bool,
+}
+
+/// The invoice as the contract shows it; its timeline, made with what events `told`, only for whoever
+/// sees it.
+pub fn invoice(view: &InvoiceView, told: &[Entry], shown: Shown<'_>) -> v1::Invoice {
+    let Shown { now, chains, sees_all } = shown;
     let invoice = &view.invoice;
     let decimals = invoice.network.asset().decimals();
     let standing = invoice.standing;
@@ -70,6 +103,7 @@ pub fn invoice(view: &InvoiceView, now: Micros, told: &[Entry], sees_all: bool) 
         on_time: is_on_time(&invoice.terms, now, deposit),
     });
     v1::Invoice {
+        payment_uri: payment_uri(invoice, summary.paid_units, chains, now),
         id: invoice.id.to_string(),
         order_id: invoice.order_id.clone(),
         status: status(standing.status).into(),

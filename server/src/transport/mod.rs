@@ -5,7 +5,6 @@
 pub mod access;
 pub mod auth;
 pub mod convert;
-pub mod errors_page;
 pub mod grpc;
 pub mod listener;
 pub mod pages;

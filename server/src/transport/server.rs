@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::IntoResponse;
-use axum::routing::get;
 use cryptopayment_proto::DESCRIPTOR_SET;
 use cryptopayment_proto::admin::v1::api_key_service_server::ApiKeyServiceServer;
 use cryptopayment_proto::admin::v1::delivery_service_server::DeliveryServiceServer;
@@ -37,7 +36,6 @@ use tower_http::cors::CorsLayer;
 
 use super::access::AccessRules;
 use super::auth::Authenticator;
-use super::errors_page;
 use super::grpc::admin::AdminApi;
 use super::grpc::admin::deliveries::AdminDeliveryApi;
 use super::grpc::admin::ledger::AdminLedgerApi;
@@ -139,8 +137,8 @@ pub async fn public(
     );
     let rest = gateway.clone().into_service(inner);
     let web = calls.layer(GrpcWebLayer::new());
-    let errors = errors_page::text(DESCRIPTOR_SET)?;
-    let router = Router::new().route(ERRORS_PATH, get(|| async { errors })).fallback(
+    let errors = pages::errors::page(DESCRIPTOR_SET)?;
+    let router = pages::errors_router(ERRORS_PATH, errors).fallback(
         move |request: axum::extract::Request| {
             let (web, rest) = (web.clone(), rest.clone());
             async move {

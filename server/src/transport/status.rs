@@ -22,6 +22,7 @@ pub fn status(failure: Failure) -> Status {
         Class::Unauthenticated => Code::Unauthenticated,
         Class::PermissionDenied => Code::PermissionDenied,
         Class::OutOfRange => Code::OutOfRange,
+        Class::ResourceExhausted => Code::ResourceExhausted,
         Class::Unavailable => Code::Unavailable,
         Class::Unimplemented => Code::Unimplemented,
         Class::Internal => Code::Internal,

@@ -2,7 +2,7 @@
 //! write status and events, all in one unit of work. The only caller of `invoice_status::write`
 //! beside `cancel_invoice`, which goes through the same function.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ed25519_dalek::VerifyingKey;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::domain::deposit::Deposit;
 use crate::domain::event::{EventBody, EventKind};
 use crate::domain::invoice::{Evaluation, Moment, Status, evaluate};
 use crate::domain::ledger::{
-    AccountKey, AccountKind, TransferKind, deposit_postings, reversal_postings, suspense_postings,
+    AccountKind, TransferKind, deposit_postings, reversal_postings, suspense_postings,
     suspense_reversal_postings,
 };
 use crate::domain::{amount, price};
@@ -20,7 +20,7 @@ use crate::env::Env;
 use crate::store::cursor::Cursor;
 use crate::store::deposits::{self, Applied};
 use crate::store::invoices::{self, Invoice};
-use crate::store::ledger::{self, NewTransfer};
+use crate::store::journal::{Journal, TransferKey};
 use crate::store::unit_of_work::NewEvent;
 use crate::store::{Db, Result, StoreError, UnitOfWork, addresses, cursor, invoice_status};
 
@@ -114,174 +114,218 @@ impl ApplyDeposits {
         for (invoice, deposit) in deposits::of_invoices(unit, ids).await? {
             by_invoice.entry(invoice).or_default().push(deposit);
         }
-        for invoice in &locked {
-            let deposits = by_invoice.remove(&invoice.id).unwrap_or_default();
-            self.settle(unit, invoice, &deposits, moment).await?;
-        }
-        Ok(locked.len())
+        let due: Vec<(Invoice, Vec<Deposit>)> = locked
+            .into_iter()
+            .map(|invoice| {
+                let deposits = by_invoice.remove(&invoice.id).unwrap_or_default();
+                (invoice, deposits)
+            })
+            .collect();
+        self.settle(unit, network, &due, moment).await?;
+        Ok(due.len())
     }
 
-    /// Evaluates one locked invoice and writes everything that follows.
+    /// Evaluates locked invoices of a network, each with all of its deposits, and writes everything
+    /// that follows, in statements whose number does not grow with the invoices'.
     pub async fn settle(
         &self,
         unit: &mut UnitOfWork,
-        invoice: &Invoice,
-        deposits: &[Deposit],
+        network: Network,
+        due: &[(Invoice, Vec<Deposit>)],
         moment: Moment,
-    ) -> Result<Evaluation> {
-        let evaluation = evaluate(&invoice.terms, invoice.standing, moment, deposits);
-        for id in &evaluation.reverse {
-            let deposit = find(deposits, *id)?;
-            self.reverse(unit, invoice, deposit).await?;
+    ) -> Result<()> {
+        let evaluated: Vec<Evaluated<'_>> = due
+            .iter()
+            .map(|(invoice, deposits)| Evaluated {
+                evaluation: evaluate(&invoice.terms, invoice.standing, moment, deposits),
+                invoice,
+                deposits,
+            })
+            .collect();
+        self.move_money(unit, network, &evaluated).await?;
+        let marks: Vec<Applied> = evaluated.iter().flat_map(Evaluated::marks).collect();
+        deposits::mark_applied(unit, &marks).await?;
+        let changed: Vec<&Evaluated<'_>> =
+            evaluated.iter().filter(|one| one.is_changed()).collect();
+        let statuses: Vec<_> = changed.iter().map(|one| (one.invoice, &one.evaluation)).collect();
+        invoice_status::write(unit, &statuses, moment.now).await?;
+        for one in changed {
+            one.emit(unit, moment);
         }
-        for id in &evaluation.credit {
-            let deposit = find(deposits, *id)?;
-            self.credit(unit, invoice, deposit).await?;
-        }
-        self.mark(unit, invoice, deposits, &evaluation).await?;
-        let standing = invoice.standing;
-        let changed = evaluation.status != standing.status
-            || evaluation.exception != standing.exception
-            || !evaluation.events.is_empty();
-        if changed {
-            if !invoice_status::write(unit, invoice, &evaluation, moment.now).await? {
-                return Err(StoreError::Conflict("invoice moved".to_owned()));
-            }
-            for (n, kind) in (1_i64..).zip(&evaluation.events) {
-                unit.emit(NewEvent {
-                    merchant_id: invoice.merchant_id,
-                    aggregate_id: invoice.id,
-                    aggregate_version: invoice.event_count + n,
-                    kind: *kind,
-                    api_key_id: invoice.api_key_id,
-                    body: event_body(invoice, &evaluation, *kind, moment),
-                    at: moment.now,
-                });
-            }
-        }
-        Ok(evaluation)
+        Ok(())
     }
 
-    async fn credit(&self, unit: &UnitOfWork, invoice: &Invoice, deposit: &Deposit) -> Result<()> {
-        let asset = invoice.network.asset();
-        let postings = if self.is_ours(unit, invoice).await? {
-            let owed = AccountKey {
-                owner: invoice.merchant_id,
-                asset,
-                kind: AccountKind::MerchantReceivable,
-            };
-            let receivable = ledger::balance(unit, &self.env, owed).await?.posted;
-            deposit_postings(invoice.merchant_id, asset, deposit.units, receivable)
+    /// Credits, reversals, and what is seen and not credited yet.
+    async fn move_money(
+        &self,
+        unit: &UnitOfWork,
+        network: Network,
+        evaluated: &[Evaluated<'_>],
+    ) -> Result<()> {
+        let moving: Vec<&Evaluated<'_>> =
+            evaluated.iter().filter(|one| one.moves_money()).collect();
+        if moving.is_empty() {
+            return Ok(());
+        }
+        let merchants = moving.iter().map(|one| one.invoice.merchant_id).collect();
+        let refs: Vec<Uuid> = moving
+            .iter()
+            .flat_map(|one| one.evaluation.credit.iter().chain(&one.evaluation.reverse).copied())
+            .collect();
+        let now = self.env.now();
+        let mut journal = Journal::open(unit, network.asset(), &merchants, &refs, now).await?;
+        let credited: Vec<&Invoice> = moving
+            .iter()
+            .filter(|one| !one.evaluation.credit.is_empty())
+            .map(|one| one.invoice)
+            .collect();
+        let strangers = self.strangers(unit, network, &credited).await?;
+        for one in moving {
+            for id in &one.evaluation.reverse {
+                self.reverse(&mut journal, one.invoice, one.deposit(*id)?)?;
+            }
+            for id in &one.evaluation.credit {
+                let is_ours = !strangers.contains(&one.invoice.id);
+                self.credit(&mut journal, one.invoice, one.deposit(*id)?, is_ours)?;
+            }
+            let (plus, minus) = one.pending();
+            if plus != minus {
+                journal.move_pending(&self.env, one.invoice.merchant_id, plus, minus)?;
+            }
+        }
+        journal.write(unit).await
+    }
+
+    fn credit(
+        &self,
+        journal: &mut Journal,
+        invoice: &Invoice,
+        deposit: &Deposit,
+        is_ours: bool,
+    ) -> Result<()> {
+        let (asset, owner) = (invoice.network.asset(), invoice.merchant_id);
+        let postings = if is_ours {
+            let owed = journal.balance(owner, AccountKind::MerchantReceivable).posted;
+            deposit_postings(owner, asset, deposit.units, owed)
         } else {
             suspense_postings(asset, deposit.units)
         };
-        let transfer = NewTransfer {
-            kind: TransferKind::Deposit,
-            ref_id: deposit.id,
-            generation: deposit.credit_generation,
-            asset,
-            postings,
+        journal.post(&self.env, transfer(TransferKind::Deposit, deposit), &postings)
+    }
+
+    /// The invoices among these whose address the signer did not vouch for: money on it is nobody's.
+    async fn strangers(
+        &self,
+        unit: &UnitOfWork,
+        network: Network,
+        invoices: &[&Invoice],
+    ) -> Result<HashSet<Uuid>> {
+        let ids: Vec<Uuid> = invoices.iter().map(|invoice| invoice.address_id).collect();
+        let signed = addresses::signed_addresses(unit, network, &ids).await?;
+        let is_ours = |invoice: &Invoice| {
+            signed.get(&invoice.address_id).is_some_and(|signed| {
+                signed.address.text == invoice.address_text
+                    && signed.is_authentic(&self.verifying_key, &self.environment)
+            })
         };
-        ledger::post(unit, &self.env, &transfer, self.env.now()).await?;
-        Ok(())
+        let strangers = invoices.iter().filter(|invoice| !is_ours(invoice));
+        Ok(strangers
+            .map(|invoice| {
+                tracing::error!(
+                    alarm = "address_signature",
+                    invoice = %invoice.id,
+                    "the invoice's address is not the signer's: credited to suspense"
+                );
+                invoice.id
+            })
+            .collect())
     }
 
-    /// Whether the signer vouched for the invoice's address: money on another one is nobody's.
-    async fn is_ours(&self, unit: &UnitOfWork, invoice: &Invoice) -> Result<bool> {
-        let address = addresses::signed_address(unit, invoice.network, invoice.address_id).await?;
-        let authentic = address.is_some_and(|address| {
-            address.signed.address.text == invoice.address_text
-                && address.signed.is_authentic(&self.verifying_key, &self.environment)
-        });
-        if !authentic {
-            tracing::error!(
-                alarm = "address_signature",
-                invoice = %invoice.id,
-                "the invoice's address is not the signer's: credited to suspense"
-            );
-        }
-        Ok(authentic)
-    }
-
-    async fn reverse(&self, unit: &UnitOfWork, invoice: &Invoice, deposit: &Deposit) -> Result<()> {
-        let asset = invoice.network.asset();
-        let (credit, generation) = (TransferKind::Deposit, deposit.credit_generation);
-        let was_suspended =
-            ledger::touches(unit, credit, deposit.id, generation, AccountKind::Suspense).await?;
-        let postings = if was_suspended {
+    fn reverse(&self, journal: &mut Journal, invoice: &Invoice, deposit: &Deposit) -> Result<()> {
+        let (asset, owner) = (invoice.network.asset(), invoice.merchant_id);
+        let postings = if journal.was_suspended(transfer(TransferKind::Deposit, deposit)) {
             suspense_reversal_postings(asset, deposit.units)
         } else {
-            let owner = invoice.merchant_id;
-            let account = AccountKey { owner, asset, kind: AccountKind::MerchantAvailable };
-            let balance = ledger::balance(unit, &self.env, account).await?;
+            let balance = journal.balance(owner, AccountKind::MerchantAvailable);
             let available = balance.posted.saturating_sub(balance.held);
             reversal_postings(owner, asset, deposit.units, available)
         };
-        let transfer = NewTransfer {
-            kind: TransferKind::DepositReversal,
-            ref_id: deposit.id,
-            generation,
-            asset,
-            postings,
-        };
-        ledger::post(unit, &self.env, &transfer, self.env.now()).await?;
+        journal.post(&self.env, transfer(TransferKind::DepositReversal, deposit), &postings)?;
         tracing::warn!(invoice = %invoice.id, txid = deposit.txid, "credited deposit left the chain");
         Ok(())
     }
+}
 
-    /// Notes on each deposit what was done about it, and moves the balance's `pending`.
-    async fn mark(
-        &self,
-        unit: &UnitOfWork,
-        invoice: &Invoice,
-        deposits: &[Deposit],
-        evaluation: &Evaluation,
-    ) -> Result<()> {
-        let (mut plus, mut minus) = (0_u128, 0_u128);
-        for deposit in deposits {
-            let reversed = evaluation.reverse.contains(&deposit.id);
+/// The transfer of this kind about a deposit, in its generation.
+const fn transfer(kind: TransferKind, deposit: &Deposit) -> TransferKey {
+    TransferKey { kind, ref_id: deposit.id, generation: deposit.credit_generation }
+}
+
+/// An invoice and what was decided about it.
+struct Evaluated<'a> {
+    invoice: &'a Invoice,
+    deposits: &'a [Deposit],
+    evaluation: Evaluation,
+}
+
+impl Evaluated<'_> {
+    fn deposit(&self, id: Uuid) -> Result<&Deposit> {
+        let found = self.deposits.iter().find(|deposit| deposit.id == id);
+        found.ok_or_else(|| StoreError::Corrupt("evaluated deposit vanished".to_owned()))
+    }
+
+    /// What was done about each deposit.
+    fn marks(&self) -> impl Iterator<Item = Applied> {
+        self.deposits.iter().map(|deposit| {
+            let reversed = self.evaluation.reverse.contains(&deposit.id);
             let credited =
-                evaluation.credit.contains(&deposit.id) || (deposit.credited && !reversed);
-            let counted_pending = deposit.counts() && !credited;
-            match (deposit.counted_pending, counted_pending) {
-                (false, true) => plus = plus.saturating_add(deposit.units),
-                (true, false) => minus = minus.saturating_add(deposit.units),
-                _ => {}
-            }
-            let applied = Applied {
+                self.evaluation.credit.contains(&deposit.id) || (deposit.credited && !reversed);
+            Applied {
                 id: deposit.id,
                 version: deposit.version,
                 credited,
                 credit_generation: deposit.credit_generation + i64::from(reversed),
-                counted_pending,
-            };
-            if !deposits::mark_applied(unit, applied).await? {
-                return Err(StoreError::Conflict("deposit moved".to_owned()));
+                counted_pending: deposit.counts() && !credited,
+            }
+        })
+    }
+
+    /// By how much the balance's `pending` grows and shrinks.
+    fn pending(&self) -> (u128, u128) {
+        let (mut plus, mut minus) = (0_u128, 0_u128);
+        for (deposit, mark) in self.deposits.iter().zip(self.marks()) {
+            match (deposit.counted_pending, mark.counted_pending) {
+                (false, true) => plus = plus.saturating_add(deposit.units),
+                (true, false) => minus = minus.saturating_add(deposit.units),
+                _ => {}
             }
         }
-        if plus == minus {
-            return Ok(());
-        }
-        let account = AccountKey {
-            owner: invoice.merchant_id,
-            asset: invoice.network.asset(),
-            kind: AccountKind::MerchantAvailable,
-        };
-        let balance = ledger::balance(unit, &self.env, account).await?;
-        let pending = balance
-            .pending
-            .checked_add(plus)
-            .and_then(|total| total.checked_sub(minus))
-            .ok_or_else(|| StoreError::Corrupt("pending below zero".to_owned()))?;
-        ledger::write_balance(unit, &ledger::Balance { pending, ..balance }).await
+        (plus, minus)
     }
-}
 
-fn find(deposits: &[Deposit], id: Uuid) -> Result<&Deposit> {
-    deposits
-        .iter()
-        .find(|deposit| deposit.id == id)
-        .ok_or_else(|| StoreError::Corrupt("evaluated deposit vanished".to_owned()))
+    fn moves_money(&self) -> bool {
+        let (plus, minus) = self.pending();
+        plus != minus || !self.evaluation.credit.is_empty() || !self.evaluation.reverse.is_empty()
+    }
+
+    fn is_changed(&self) -> bool {
+        let (before, now) = (self.invoice.standing, &self.evaluation);
+        now.status != before.status || now.exception != before.exception || !now.events.is_empty()
+    }
+
+    fn emit(&self, unit: &mut UnitOfWork, moment: Moment) {
+        for (n, kind) in (1_i64..).zip(&self.evaluation.events) {
+            unit.emit(NewEvent {
+                merchant_id: self.invoice.merchant_id,
+                aggregate_id: self.invoice.id,
+                aggregate_version: self.invoice.event_count + n,
+                kind: *kind,
+                api_key_id: self.invoice.api_key_id,
+                body: event_body(self.invoice, &self.evaluation, *kind, moment),
+                at: moment.now,
+            });
+        }
+    }
 }
 
 /// The invoice as an event of that kind tells it: each with the status and confirmations of its own

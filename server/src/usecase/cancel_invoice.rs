@@ -50,8 +50,9 @@ async fn attempt(apply: &ApplyDeposits, caller: &Caller, id: Uuid) -> Result<Att
     invoices::mark_canceled(&unit, id, now).await?;
     let standing = Standing { canceled: true, ..invoice.standing };
     let invoice = Invoice { standing, ..invoice };
-    match apply.settle(&mut unit, &invoice, &[], cursor.moment(now)).await {
-        Ok(_) => {}
+    let (network, moment) = (invoice.network, cursor.moment(now));
+    match apply.settle(&mut unit, network, &[(invoice, Vec::new())], moment).await {
+        Ok(()) => {}
         Err(StoreError::Conflict(_)) => return Ok(Attempt::Again),
         Err(error) => return Err(error.into()),
     }

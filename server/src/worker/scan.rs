@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use futures_util::StreamExt as _;
 use uuid::Uuid;
 
 use super::watch_set::WatchSet;
@@ -21,7 +22,9 @@ use crate::store::deposits::{self, FoundDeposit, InBlock};
 use crate::store::{Db, UnitOfWork, leases};
 
 /// Blocks scanned before the lease is renewed.
-const BLOCKS_PER_TICK_MAX: u32 = 50;
+const BLOCKS_PER_TICK_MAX: u64 = 50;
+/// Blocks fetched before the one that is written: what a catch-up holds in memory.
+const BLOCKS_AHEAD_MAX: usize = 4;
 /// The deepest fork that is followed without a person.
 const FORK_BLOCKS_MAX: u32 = 1_000;
 /// Scanned blocks compared with the node's in one query while a fork's root is looked for.
@@ -61,16 +64,8 @@ impl Scanner {
         self.mark_watched(fence, before).await?;
         let head = self.reader.head().await?;
         let Some(mut cursor) = self.cursor_at_chain(fence).await? else { return Ok(Step::More) };
-        let mut scanned = 0;
-        while cursor.height < head.tip.height {
-            if scanned == BLOCKS_PER_TICK_MAX {
-                return Ok(Step::More);
-            }
-            if !self.scan_block(fence, &cursor).await? {
-                return Ok(Step::More);
-            }
-            scanned += 1;
-            cursor = self.cursor().await?.context("cursor vanished")?;
+        if !self.scan_blocks(fence, &mut cursor, head.tip.height).await? {
+            return Ok(Step::More);
         }
         self.scan_mempool(fence, &cursor).await?;
         let mark = ReadMark {
@@ -84,7 +79,7 @@ impl Scanner {
             unit.commit().await?;
         }
         self.signals.scanned(self.network).notify_one();
-        Ok(Step::Idle)
+        Ok(if self.watch.is_complete() { Step::Idle } else { Step::More })
     }
 
     /// Takes or renews the lease; a new holder writes its fence into the cursor first.
@@ -194,13 +189,34 @@ impl Scanner {
         bail!("no scanned block of the last {looked} is on the node's chain: is it another chain?")
     }
 
-    /// Scans the block after the cursor. False when there is none that follows it.
-    async fn scan_block(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<bool> {
+    /// Scans from the cursor up to `head`, some blocks at the most: they are fetched side by side and
+    /// written in their order. False when there is more, or when a block does not follow.
+    async fn scan_blocks(
+        &self,
+        fence: i64,
+        cursor: &mut Cursor,
+        head: u64,
+    ) -> anyhow::Result<bool> {
+        // Nothing of this tick adds to what is looked for: only the mempool and a rewind do, and the
+        // addresses that may be paid by now were loaded before.
         let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
         let watch = Watch { addresses: &self.watch, consumed: &consumed };
-        let Some(block) = self.reader.block_at(cursor.height + 1, watch).await? else {
-            return Ok(false);
-        };
+        let last = head.min(cursor.height + BLOCKS_PER_TICK_MAX);
+        let mut blocks = futures_util::stream::iter(cursor.height + 1..=last)
+            .map(|height| self.reader.block_at(height, watch))
+            .buffered(BLOCKS_AHEAD_MAX);
+        while let Some(block) = blocks.next().await {
+            let Some(block) = block? else { return Ok(false) };
+            if !self.scan_block(fence, cursor, block).await? {
+                return Ok(false);
+            }
+            *cursor = self.cursor().await?.context("cursor vanished")?;
+        }
+        Ok(last == head)
+    }
+
+    /// Writes what the block after the cursor holds. False when it does not follow.
+    async fn scan_block(&self, fence: i64, cursor: &Cursor, block: Block) -> anyhow::Result<bool> {
         if block.reference.parent != cursor.hash {
             return Ok(false);
         }

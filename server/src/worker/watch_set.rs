@@ -1,37 +1,53 @@
 //! The addresses a scanner looks for, held in memory as 64-bit fingerprints. A filter: a hit is
-//! resolved in the database, so a collision costs a look-up and never a wrong credit.
+//! resolved in the database, so a collision costs a look-up and never a wrong credit. While it loads it
+//! says yes to everything, so that scanning need not wait for it.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
+use super::fingerprints::Fingerprints;
 use crate::chain::AddressFilter;
 use crate::domain::asset::Network;
 use crate::store::{Db, Result, addresses};
+
+/// Addresses loaded at a time; more than one batch of the pool may have.
+const LOADED_ADDRESSES_MAX: u32 = 50_000;
 
 /// The watched addresses of one network.
 #[derive(Default)]
 pub struct WatchSet {
     hasher: RandomState,
-    fingerprints: HashSet<u64>,
-    /// The newest batch that was loaded.
+    fingerprints: Fingerprints,
+    /// The newest batch that was loaded whole.
     batch: i64,
+    /// Whether every batch was.
+    is_complete: bool,
 }
 
 impl WatchSet {
-    /// Loads batches that were added since the last call. Returns the newest batch it holds.
+    /// Loads some of the batches that were added since the last call. Returns the newest batch there
+    /// is: its addresses are watched from now on.
     pub async fn load_new(&mut self, db: &Db, network: Network) -> Result<i64> {
-        let (keys, newest) = addresses::keys_after(db, network, self.batch).await?;
-        self.fingerprints.reserve(keys.len());
-        for key in &keys {
-            self.fingerprints.insert(self.hasher.hash_one(key.as_slice()));
+        let newest = addresses::newest_batch(db, network).await?;
+        if newest > self.batch {
+            let (after, limit) = (self.batch, LOADED_ADDRESSES_MAX);
+            let read = addresses::keys_after(db, network, after, newest, limit).await?;
+            for key in &read.keys {
+                self.fingerprints.insert(self.hasher.hash_one(key.as_slice()));
+            }
+            self.batch = read.whole_batch;
         }
-        self.batch = newest;
+        self.is_complete = self.batch >= newest;
         Ok(newest)
+    }
+
+    /// Whether there is nothing left to load.
+    pub const fn is_complete(&self) -> bool {
+        self.is_complete
     }
 }
 
 impl AddressFilter for WatchSet {
     fn may_watch(&self, address_key: &[u8]) -> bool {
-        self.fingerprints.contains(&self.hasher.hash_one(address_key))
+        !self.is_complete || self.fingerprints.contains(self.hasher.hash_one(address_key))
     }
 }

@@ -319,3 +319,24 @@ async fn a_revoked_key_still_gets_its_webhooks_until_its_endpoint_is_removed() {
     assert_eq!(world.receiver.got().len(), 2, "nothing goes to a removed endpoint");
     world.server.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deliveries_are_forgotten_after_ninety_days_and_their_events_are_not() {
+    const DAY_SECONDS: u32 = 86_400;
+    let world = told_the_documented_two(Network::Ltc).await;
+    let (invoice, delivery) = detected(&world).await;
+    attempts(&world, &delivery.id, 1).await;
+    world.client.sandbox().advance_clock(89 * DAY_SECONDS).await.unwrap();
+    let (_, newer) = detected(&world).await;
+    attempts(&world, &newer.id, 1).await;
+    attempts(&world, &delivery.id, 1).await;
+    world.client.sandbox().advance_clock(2 * DAY_SECONDS).await.unwrap();
+    eventually("the old delivery is forgotten", || async {
+        listed(&world, about(&invoice)).await.is_empty().then_some(())
+    })
+    .await;
+    assert!(world.client.get_delivery(&delivery.id).await.is_err());
+    attempts(&world, &newer.id, 1).await;
+    assert_eq!(world.events(&invoice).await[0], "payment.detected");
+    world.finish().await;
+}

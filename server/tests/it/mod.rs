@@ -12,6 +12,7 @@ mod golden;
 mod groups;
 mod grpc;
 mod hardening;
+mod journal;
 mod ledger;
 mod pages;
 mod policies;

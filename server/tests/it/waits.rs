@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use cryptopayment::chain::ForkFate;
 use cryptopayment::domain::asset::Network;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException, InvoiceStatus};
+use cryptopayment_sdk::{CreateInvoice, From};
+use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::conformance::world::World;
 use crate::support::rest::{Answer, Rest, answer};
-use crate::support::server::DEADLINE;
+use crate::support::server::{DEADLINE, TestServer, eventually};
 
 /// Asks for an invoice and waits for it to differ from what has this identity.
 async fn wait(rest: &Rest, path: &str, seconds: u32, known: Option<&str>) -> Answer {
@@ -146,4 +148,36 @@ async fn a_server_that_stops_answers_who_waits() {
         }
     }
     panic!("no request was waiting when the server stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merchant_has_only_so_many_streams() {
+    let http = "[http]\nlisten = \"127.0.0.1:0\"\nstreams_per_merchant_max = 2";
+    let server = TestServer::with(crate::ENGINE, http).await;
+    let (client, rest) = (server.client(), Rest::of(&server));
+    let created = client.create_invoice(CreateInvoice::new("ltc", "5")).await.unwrap();
+    let path = format!("/api/v1/invoices/{}", created.invoice.unwrap().id);
+    let open = async || {
+        let mut stream = Box::pin(client.stream_events(From::Earliest));
+        // Its place is taken once it has told where it stands: an event is then on its way.
+        let other = client.create_invoice(CreateInvoice::new("ltc", "5")).await.unwrap();
+        client.cancel_invoice(&other.invoice.unwrap().id).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        stream
+    };
+    let (first, second) = (open().await, open().await);
+    let refused = rest.get(&format!("{path}?wait=60")).await;
+    assert_eq!((refused.status, refused.code()), (429, "TOO_MANY_WAITING".to_owned()));
+    let error = client.stream_events(From::Earliest).boxed().next().await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some("TOO_MANY_WAITING"));
+    let (key, secret) = server.second_merchant().await;
+    let stranger = Rest::with(&server, Some(format!("Bearer {key}:{secret}")));
+    assert_eq!(stranger.get(&format!("{path}?wait=1")).await.status, 404, "they have their own");
+    drop(first);
+    eventually("a place is free again", || async {
+        (rest.get(&format!("{path}?wait=1")).await.status == 200).then_some(())
+    })
+    .await;
+    drop(second);
+    server.finish().await;
 }

@@ -1,38 +1,29 @@
 //! CheckoutService: an invoice as its payer sees it. The page is rendered from the very same message.
 //! Nothing of the merchant is read into it.
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
-
 use cryptopayment_proto::checkout::v1;
 use cryptopayment_proto::checkout::v1::checkout_service_server::CheckoutService;
 use cryptopayment_proto::v1::Confirmations;
-use futures_util::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::domain::address::ChainKind;
+use super::watchers::Watchers;
+use super::watching::{Followed, Messages, Wakes, follow};
 use crate::domain::amount::decimal;
-use crate::domain::asset::Network;
-use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::failure::Failure;
 use crate::domain::invoice::Status as InvoiceStatus;
+use crate::domain::price;
 use crate::domain::time::Micros;
-use crate::domain::{payment_request, price};
 use crate::env::Env;
 use crate::signals::Signals;
 use crate::store::invoices::{self, Invoice, InvoiceView};
 use crate::store::{Db, cursor};
-use crate::transport::convert;
+use crate::transport::convert::{self, Chains};
 use crate::transport::pages::texts;
 use crate::transport::status::status;
 use crate::usecase::cancel_invoice::not_found;
 
-/// How often a watched invoice is read without a signal: confirmations grow without events.
-const WATCH_POLL: Duration = Duration::from_secs(1);
 /// Streams open at once: whoever watches needs no key, and each costs a read a second.
 pub const WATCHERS_MAX: usize = 2_000;
 
@@ -48,14 +39,14 @@ pub struct CheckoutApi {
     /// Ends watchers when the server stops.
     pub stop: CancellationToken,
     /// Which instance of each enabled network is used.
-    pub chains: BTreeMap<Network, ChainKind>,
+    pub chains: Chains,
     /// Whether money is play money here.
     pub is_sandbox: bool,
-    /// A permit for each stream that may be open, [`WATCHERS_MAX`] of them.
-    pub watchers: Arc<Semaphore>,
+    /// Places of streams, [`WATCHERS_MAX`] of them.
+    pub watchers: Watchers,
 }
 
-type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchCheckoutResponse, Status>> + Send>>;
+type WatchStream = Messages<v1::WatchCheckoutResponse>;
 
 #[tonic::async_trait]
 impl CheckoutService for CheckoutApi {
@@ -73,19 +64,11 @@ impl CheckoutService for CheckoutApi {
         &self,
         request: Request<v1::WatchCheckoutRequest>,
     ) -> Result<Response<WatchStream>, Status> {
-        let first = self.find(&request.get_ref().id).await.map_err(status)?;
-        let permit =
-            Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| status(crowded()))?;
-        let watching = Watching {
-            events: self.signals.events(),
-            api: self.clone(),
-            id: first.id.clone(),
-            unread: Some(first),
-            shown: None,
-            ended: false,
-            _permit: permit,
-        };
-        Ok(Response::new(Box::pin(futures_util::stream::unfold(watching, Watching::next))))
+        let place = self.watchers.enter(Uuid::nil()).map_err(status)?;
+        let wakes = Wakes::new(&self.env, &self.signals, &self.stop, place)?;
+        let mut checkout = FollowedCheckout { api: self.clone(), id: request.into_inner().id };
+        let first = checkout.read().await?;
+        Ok(Response::new(follow(checkout, first, wakes)))
     }
 }
 
@@ -117,11 +100,7 @@ impl CheckoutApi {
         let coins = |units| decimal(units, network.asset().decimals());
         let summary = convert::summary(view, now);
         let missing = terms.missing_units(summary.paid_units);
-        let chain = self.chains.get(&network);
-        let payable = standing.status == InvoiceStatus::Pending && !waits;
-        let payment_uri = chain.filter(|_| payable).and_then(|chain| {
-            payment_request::uri(network, *chain, &invoice.address_text, missing)
-        });
+        let payment_uri = convert::payment_uri(invoice, summary.paid_units, &self.chains, now);
         v1::Checkout {
             id: invoice.id.to_string(),
             status: convert::status(standing.status).into(),
@@ -156,56 +135,29 @@ pub(super) async fn view(db: &Db, id: &str) -> Result<InvoiceView, Failure> {
     invoices::get_for_payer(db, id).await?.ok_or_else(not_found)
 }
 
-fn crowded() -> Failure {
-    let text = "too many watch at once: ask with GetCheckout, or try again";
-    Failure::new(Class::Unavailable, Reason::ServerUnavailable, text)
-}
-
-/// A stream under way.
-struct Watching {
+/// An invoice as its payer follows it.
+struct FollowedCheckout {
     api: CheckoutApi,
     id: String,
-    events: watch::Receiver<u64>,
-    /// Read and not compared yet.
-    unread: Option<v1::Checkout>,
-    /// What was sent last, without its time.
-    shown: Option<v1::Checkout>,
-    ended: bool,
-    _permit: OwnedSemaphorePermit,
 }
 
-impl Watching {
-    async fn next(mut self) -> Option<(Result<v1::WatchCheckoutResponse, Status>, Self)> {
-        while !self.ended {
-            self.events.mark_unchanged();
-            let read = match self.unread.take() {
-                Some(checkout) => Ok(checkout),
-                None => self.api.find(&self.id).await,
-            };
-            let checkout = match read {
-                Ok(checkout) => checkout,
-                Err(failure) => return Some(self.end(status(failure))),
-            };
-            let timeless = Some(v1::Checkout { now: None, ..checkout.clone() });
-            if self.shown != timeless {
-                self.ended = checkout.is_final;
-                self.shown = timeless;
-                let message = v1::WatchCheckoutResponse { checkout: Some(checkout) };
-                return Some((Ok(message), self));
-            }
-            tokio::select! {
-                _ = self.events.changed() => {}
-                () = self.api.env.sleep(WATCH_POLL) => {}
-                () = self.api.stop.cancelled() => {
-                    return Some(self.end(Status::unavailable("the server is shutting down")));
-                }
-            }
-        }
-        None
+#[tonic::async_trait]
+impl Followed for FollowedCheckout {
+    type Message = v1::WatchCheckoutResponse;
+
+    async fn read(&mut self) -> Result<v1::WatchCheckoutResponse, Status> {
+        let checkout = self.api.find(&self.id).await.map_err(status)?;
+        Ok(v1::WatchCheckoutResponse { checkout: Some(checkout) })
     }
 
-    fn end(mut self, why: Status) -> (Result<v1::WatchCheckoutResponse, Status>, Self) {
-        self.ended = true;
-        (Err(why), self)
+    fn is_same(told: &v1::WatchCheckoutResponse, now: &v1::WatchCheckoutResponse) -> bool {
+        let timeless = |message: &v1::WatchCheckoutResponse| {
+            message.checkout.clone().map(|checkout| v1::Checkout { now: None, ..checkout })
+        };
+        timeless(told) == timeless(now)
+    }
+
+    fn is_final(message: &v1::WatchCheckoutResponse) -> bool {
+        message.checkout.as_ref().is_some_and(|checkout| checkout.is_final)
     }
 }

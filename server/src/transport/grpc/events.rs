@@ -2,21 +2,21 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
 
 use cryptopayment_proto::v1;
 use cryptopayment_proto::v1::event_service_server::EventService;
 use cryptopayment_proto::v1::stream_events_request::From;
 use futures_util::Stream;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::caller;
+use super::event_tails::{EventTails, TailReader};
+use super::watchers::{Place, Watchers};
+use super::watching::stopping;
 use crate::domain::failure::{Class, Failure, Reason};
-use crate::env::Env;
-use crate::signals::Signals;
 use crate::store::Db;
 use crate::store::events::{self, Event, LogRange};
 use crate::transport::convert;
@@ -26,18 +26,16 @@ use crate::transport::status::{status, store_status};
 const LIMIT_DEFAULT: u32 = 20;
 /// Events returned by one call at the most, and read at a time for a stream.
 const LIMIT_MAX: u32 = 100;
-/// How often the log is read without a signal: another process may have written.
-const STREAM_POLL: Duration = Duration::from_secs(1);
 
 /// The service with what it needs.
 #[derive(Clone)]
 pub struct EventApi {
     /// The ledger's database.
     pub db: Db,
-    /// The outside world.
-    pub env: Env,
-    /// Wakes streams.
-    pub signals: Signals,
+    /// The ends of the logs.
+    pub tails: EventTails,
+    /// Places of streams.
+    pub watchers: Watchers,
     /// Ends streams when the server stops.
     pub stop: CancellationToken,
 }
@@ -73,46 +71,47 @@ impl EventService for EventApi {
         request: Request<v1::StreamEventsRequest>,
     ) -> Result<Response<EventStream>, Status> {
         let caller = caller(&request)?;
-        let after = self.start(caller.merchant_id, request.get_ref().from.as_ref()).await?;
+        let merchant_id = caller.merchant_id;
+        let place = self.watchers.enter(merchant_id).map_err(status)?;
+        let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
+        let after = start(&range, request.get_ref().from.as_ref()).map_err(status)?;
         let stream = Streaming {
-            events: self.signals.events(),
-            api: self.clone(),
-            merchant_id: caller.merchant_id,
+            db: self.db.clone(),
+            tail: self.tails.reader(merchant_id, range.next - 1),
+            stop: self.stop.clone(),
+            merchant_id,
             after,
             ready: VecDeque::new(),
             greeted: false,
             ended: false,
+            _place: place,
         };
         Ok(Response::new(Box::pin(futures_util::stream::unfold(stream, Streaming::next))))
     }
 }
 
 impl EventApi {
-    /// The sequence that a stream begins after.
-    async fn start(&self, merchant_id: Uuid, from: Option<&From>) -> Result<u64, Status> {
-        let start = match from {
-            Some(From::After(after)) => {
-                self.check_cursor(merchant_id, *after).await?;
-                return Ok(*after);
-            }
-            Some(From::Start(start)) => v1::StreamStart::try_from(*start).ok(),
-            None => None,
-        };
-        let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
-        match start {
-            Some(v1::StreamStart::Earliest) => Ok(range.first - 1),
-            Some(v1::StreamStart::Latest) => Ok(range.next - 1),
-            _ => Err(status(Failure::field(
-                "from",
-                Reason::FieldRequired,
-                "is required: after, or start EARLIEST or LATEST",
-            ))),
-        }
-    }
-
     async fn check_cursor(&self, merchant_id: Uuid, after: u64) -> Result<(), Status> {
         let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
         check_cursor(&range, after).map_err(status)
+    }
+}
+
+/// The sequence that a stream begins after.
+fn start(range: &LogRange, from: Option<&From>) -> Result<u64, Failure> {
+    let start = match from {
+        Some(From::After(after)) => return check_cursor(range, *after).map(|()| *after),
+        Some(From::Start(start)) => v1::StreamStart::try_from(*start).ok(),
+        None => None,
+    };
+    match start {
+        Some(v1::StreamStart::Earliest) => Ok(range.first - 1),
+        Some(v1::StreamStart::Latest) => Ok(range.next - 1),
+        _ => Err(Failure::field(
+            "from",
+            Reason::FieldRequired,
+            "is required: after, or start EARLIEST or LATEST",
+        )),
     }
 }
 
@@ -131,14 +130,16 @@ fn check_cursor(range: &LogRange, after: u64) -> Result<(), Failure> {
 
 /// A stream under way.
 struct Streaming {
-    api: EventApi,
+    db: Db,
+    tail: TailReader,
+    stop: CancellationToken,
     merchant_id: Uuid,
     after: u64,
-    ready: VecDeque<Event>,
-    events: watch::Receiver<u64>,
+    ready: VecDeque<Arc<Event>>,
     /// Whether the first message, which tells where the stream stands, was sent.
     greeted: bool,
     ended: bool,
+    _place: Place,
 }
 
 impl Streaming {
@@ -160,28 +161,31 @@ impl Streaming {
                 };
                 return Some((Ok(message), self));
             }
-            self.events.mark_unchanged();
-            match events::list(&self.api.db, self.merchant_id, self.after, LIMIT_MAX).await {
-                Ok(found) if !found.is_empty() => {
-                    self.ready = found.into();
-                    continue;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    self.ended = true;
-                    return Some((Err(store_status(error)), self));
-                }
+            match self.read().await {
+                Ok(read) => self.ready = read,
+                Err(error) => return Some(self.end(error)),
             }
-            tokio::select! {
-                _ = self.events.changed() => {}
-                () = self.api.env.sleep(STREAM_POLL) => {}
-                () = self.api.stop.cancelled() => {
-                    self.ended = true;
-                    let ended = Status::unavailable("the server is shutting down");
-                    return Some((Err(ended), self));
+            if self.ready.is_empty() {
+                tokio::select! {
+                    () = self.tail.grown() => {}
+                    () = self.stop.cancelled() => return Some(self.end(stopping())),
                 }
             }
         }
+    }
+
+    /// What follows: from the log's end, or from the database if that is further.
+    async fn read(&mut self) -> Result<VecDeque<Arc<Event>>, Status> {
+        if let Some(read) = self.tail.after(self.after) {
+            return Ok(read.into());
+        }
+        let read = events::list(&self.db, self.merchant_id, self.after, LIMIT_MAX).await;
+        Ok(read.map_err(store_status)?.into_iter().map(Arc::new).collect())
+    }
+
+    fn end(mut self, error: Status) -> (Result<v1::StreamEventsResponse, Status>, Self) {
+        self.ended = true;
+        (Err(error), self)
     }
 }
 

@@ -1,33 +1,28 @@
 //! InvoiceService.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cryptopayment_proto::v1;
 use cryptopayment_proto::v1::invoice_service_server::InvoiceService;
-use futures_util::Stream;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::watchers::Watchers;
+use super::watching::{Followed, Messages, Wakes, follow};
 use super::{caller, sees_all};
 use crate::domain::asset::Network;
-use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::failure::{Failure, Reason};
 use crate::domain::timeline::Entry;
 use crate::signals::Signals;
 use crate::store::invoices::{self, InvoiceFilter, InvoiceView};
 use crate::store::timeline;
-use crate::transport::convert;
+use crate::transport::convert::{self, Chains, Shown};
 use crate::transport::status::{status, store_status};
 use crate::usecase::apply_deposits::ApplyDeposits;
 use crate::usecase::cancel_invoice::{self, not_found};
 use crate::usecase::create_invoice::{self, CreateInvoice};
 use crate::usecase::{Caller, list_invoices};
-
-/// How often a watched invoice is read without a signal: confirmations grow without events.
-const WATCH_POLL: Duration = Duration::from_millis(500);
 
 /// The service with what it needs.
 #[derive(Clone)]
@@ -38,13 +33,17 @@ pub struct InvoiceApi {
     pub apply: ApplyDeposits,
     /// Wakes watchers.
     pub signals: Signals,
+    /// Places of streams.
+    pub watchers: Watchers,
+    /// Which instance of each enabled network is used.
+    pub chains: Chains,
     /// Ends watchers when the server stops.
     pub stop: CancellationToken,
     /// Where payers reach this deployment, without a slash at the end.
     pub public_url: String,
 }
 
-type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchInvoiceResponse, Status>> + Send>>;
+type WatchStream = Messages<v1::WatchInvoiceResponse>;
 
 #[tonic::async_trait]
 impl InvoiceService for InvoiceApi {
@@ -123,21 +122,13 @@ impl InvoiceService for InvoiceApi {
     ) -> Result<Response<WatchStream>, Status> {
         let caller = caller(&request)?;
         let id = convert::id(&request.get_ref().id, not_found).map_err(status)?;
-        if self.stop.is_cancelled() {
-            return Err(shutting_down());
-        }
-        let first = self.find(&caller, id).await?;
-        let watching = Watching {
-            events: self.signals.events(),
-            api: self.clone(),
-            caller,
-            sees_all: sees_all(&request),
-            next: Some(first),
-            told: None,
-            lines: (0, Vec::new()),
-            done: false,
-        };
-        Ok(Response::new(Box::pin(futures_util::stream::unfold(watching, Watching::next))))
+        let place = self.watchers.enter(caller.merchant_id).map_err(status)?;
+        let wakes = Wakes::new(&self.create.env, &self.signals, &self.stop, place)?;
+        let sees_all = sees_all(&request);
+        let api = self.clone();
+        let mut invoice = FollowedInvoice { api, caller, id, sees_all, lines: (0, Vec::new()) };
+        let first = invoice.read().await?;
+        Ok(Response::new(follow(invoice, first, wakes)))
     }
 }
 
@@ -157,15 +148,19 @@ impl InvoiceApi {
         views: &[InvoiceView],
         all: bool,
     ) -> Result<Vec<v1::Invoice>, Status> {
-        let now = self.create.env.now();
+        let shown = self.how(all);
         if !all {
-            return Ok(views.iter().map(|view| convert::invoice(view, now, &[], false)).collect());
+            return Ok(views.iter().map(|view| convert::invoice(view, &[], shown)).collect());
         }
         let told = views.iter().filter(|view| view.invoice.event_count > 0);
         let told: Vec<Uuid> = told.map(|view| view.invoice.id).collect();
         let lines = timeline::told(self.db(), &told).await.map_err(store_status)?;
         let of = |view: &InvoiceView| lines.get(&view.invoice.id).map_or(&[][..], Vec::as_slice);
-        Ok(views.iter().map(|view| convert::invoice(view, now, of(view), true)).collect())
+        Ok(views.iter().map(|view| convert::invoice(view, of(view), shown)).collect())
+    }
+
+    fn how(&self, sees_all: bool) -> Shown<'_> {
+        Shown { now: self.create.env.now(), chains: &self.chains, sees_all }
     }
 
     async fn find(&self, caller: &Caller, id: Uuid) -> Result<InvoiceView, Status> {
@@ -174,70 +169,40 @@ impl InvoiceApi {
     }
 }
 
-/// A watch under way: the invoice now and after each change, ending after the change that makes it
-/// final.
-struct Watching {
+/// An invoice as its merchant follows it, ending after the change that makes it final.
+struct FollowedInvoice {
     api: InvoiceApi,
     caller: Caller,
+    id: Uuid,
     sees_all: bool,
-    events: watch::Receiver<u64>,
-    /// What is to be told without reading it again.
-    next: Option<InvoiceView>,
-    told: Option<v1::Invoice>,
     /// The timeline's events, and how many there were when they were read.
     lines: (i64, Vec<Entry>),
-    done: bool,
 }
 
-impl Watching {
-    async fn next(mut self) -> Option<(Result<v1::WatchInvoiceResponse, Status>, Self)> {
-        if self.done {
-            return None;
-        }
-        loop {
-            let invoice = match self.read().await {
-                Ok(invoice) => invoice,
-                Err(error) => return Some(self.ended(error)),
-            };
-            if self.told.as_ref() != Some(&invoice) {
-                self.done = invoice.is_final;
-                self.told = Some(invoice.clone());
-                return Some((Ok(v1::WatchInvoiceResponse { invoice: Some(invoice) }), self));
-            }
-            tokio::select! {
-                _ = self.events.changed() => {}
-                () = self.api.create.env.sleep(WATCH_POLL) => {}
-                () = self.api.stop.cancelled() => return Some(self.ended(shutting_down())),
-            }
-        }
-    }
+#[tonic::async_trait]
+impl Followed for FollowedInvoice {
+    type Message = v1::WatchInvoiceResponse;
 
-    fn ended(mut self, error: Status) -> (Result<v1::WatchInvoiceResponse, Status>, Self) {
-        self.done = true;
-        (Err(error), self)
-    }
-
-    async fn read(&mut self) -> Result<v1::Invoice, Status> {
-        let view = match self.next.take() {
-            Some(view) => view,
-            None => {
-                let id = self.told.as_ref().and_then(|told| told.id.parse().ok());
-                self.api.find(&self.caller, id.unwrap_or_default()).await?
-            }
-        };
+    async fn read(&mut self) -> Result<v1::WatchInvoiceResponse, Status> {
+        let view = self.api.find(&self.caller, self.id).await?;
         // Most looks find no new event: the log is read only when there is one.
-        let (id, events) = (view.invoice.id, view.invoice.event_count);
+        let events = view.invoice.event_count;
         if self.sees_all && events != self.lines.0 {
-            let mut lines = timeline::told(self.api.db(), &[id]).await.map_err(store_status)?;
-            self.lines = (events, lines.remove(&id).unwrap_or_default());
+            let mut lines =
+                timeline::told(self.api.db(), &[self.id]).await.map_err(store_status)?;
+            self.lines = (events, lines.remove(&self.id).unwrap_or_default());
         }
-        Ok(convert::invoice(&view, self.api.create.env.now(), &self.lines.1, self.sees_all))
+        let invoice = convert::invoice(&view, &self.lines.1, self.api.how(self.sees_all));
+        Ok(v1::WatchInvoiceResponse { invoice: Some(invoice) })
     }
-}
 
-fn shutting_down() -> Status {
-    let text = "the server is shutting down";
-    status(Failure::new(Class::Unavailable, Reason::ServerUnavailable, text))
+    fn is_same(told: &v1::WatchInvoiceResponse, now: &v1::WatchInvoiceResponse) -> bool {
+        told == now
+    }
+
+    fn is_final(message: &v1::WatchInvoiceResponse) -> bool {
+        message.invoice.as_ref().is_some_and(|invoice| invoice.is_final)
+    }
 }
 
 fn filter(message: &v1::ListInvoicesRequest) -> Result<InvoiceFilter, Failure> {

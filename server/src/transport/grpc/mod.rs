@@ -4,11 +4,14 @@
 pub mod admin;
 pub mod balances;
 pub mod checkout;
+pub mod event_tails;
 pub mod events;
 pub mod invoices;
 pub mod networks;
 pub mod sandbox;
 pub mod sandbox_checkout;
+pub mod watchers;
+mod watching;
 mod webhook_answers;
 pub mod webhooks;
 pub mod withdrawals;

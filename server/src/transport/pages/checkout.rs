@@ -49,7 +49,8 @@ pub fn notice(notice: &Notice) -> Markup {
     document(notice.title, &html! { main class="card alone" { (state_part(&state)) } })
 }
 
-fn document(title: &str, body: &Markup) -> Markup {
+/// A page of this server's.
+pub(super) fn document(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {

@@ -1,9 +1,10 @@
-//! Pages for people, rendered here: the checkout page and its files. The routes, and the headers
+//! Pages for people, rendered here: the checkout page, the page of errors, and their files. The routes, and the headers
 //! that let nothing run, load or frame but what is this server's own. Not here: what a payer may see
 //! (`grpc::checkout`), the words (`texts`).
 
 mod assets;
 mod checkout;
+pub mod errors;
 mod qr;
 pub mod texts;
 
@@ -58,6 +59,11 @@ impl Pages {
 /// The routes of the pages.
 pub fn router(pages: Pages) -> Router {
     Router::new().route("/pay/{id}", get(pay)).route("/assets/{name}", get(asset)).with_state(pages)
+}
+
+/// The route of the page of errors, at `path`.
+pub fn errors_router(path: &str, errors: Markup) -> Router {
+    Router::new().route(path, get(move || async move { page(StatusCode::OK, errors) }))
 }
 
 async fn pay(

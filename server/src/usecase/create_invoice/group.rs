@@ -2,7 +2,7 @@
 //! a timer. Each request has its own result, after the commit that holds it; one that can not be
 //! written is split off and spoils nothing for its neighbours. Not here: what an invoice says.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -60,8 +60,8 @@ pub(super) enum Outcome {
 
 /// Why a group was not written. Nothing of it was.
 enum GroupError {
-    /// These addresses are not this process's any more; the others may be written without them.
-    AddressesLost(HashSet<Uuid>),
+    /// Some addresses are not this process's any more; the others may be written without them.
+    AddressesLost,
     /// Another transaction was in the way.
     Conflict(Failure),
     /// A row of the group was refused: the others may pass without it.
@@ -179,12 +179,11 @@ impl CreateInvoice {
             }
             match self.commit(&part).await {
                 Ok(outcomes) => self.answer(part, outcomes),
-                Err(GroupError::AddressesLost(lost)) => {
-                    let is_lost =
-                        |request: &Waiting| lost.contains(&request.prepared.address.leased.id);
-                    let (without, rest) = part.into_iter().partition(is_lost);
-                    answer_lost(without);
-                    parts.push((rest, attempts));
+                Err(GroupError::AddressesLost) if attempts < CONFLICT_RETRIES_MAX => {
+                    match self.without_lost(part).await {
+                        Ok(rest) => parts.push((rest, attempts + 1)),
+                        Err((part, failure)) => self.answer_all(part, &failure),
+                    }
                 }
                 Err(GroupError::Conflict(_)) if attempts < CONFLICT_RETRIES_MAX => {
                     parts.push((part, attempts + 1));
@@ -193,16 +192,38 @@ impl CreateInvoice {
                     let other = part.split_off(part.len() / 2);
                     parts.extend([(part, attempts), (other, attempts)]);
                 }
+                Err(GroupError::AddressesLost) => answer_lost(part),
                 Err(
                     GroupError::Conflict(failure)
                     | GroupError::Refused(failure)
                     | GroupError::Failed(failure),
-                ) => {
-                    let outcomes = part.iter().map(|_| Err(failure.clone())).collect();
-                    self.answer(part, outcomes);
-                }
+                ) => self.answer_all(part, &failure),
             }
         }
+    }
+
+    /// Answers those of a part whose addresses went to another process, and returns the others.
+    async fn without_lost(
+        &self,
+        part: Vec<Waiting>,
+    ) -> Result<Vec<Waiting>, (Vec<Waiting>, Failure)> {
+        let address = |request: &Waiting| request.prepared.address.leased.id;
+        let ids: Vec<Uuid> = part.iter().map(address).collect();
+        match addresses::leased_by(&self.db, self.leases.holder(), &ids).await {
+            Ok(leased) => {
+                let is_ours = |request: &Waiting| leased.contains(&address(request));
+                let (rest, lost) = part.into_iter().partition(is_ours);
+                answer_lost(lost);
+                Ok(rest)
+            }
+            Err(error) => Err((part, error.into())),
+        }
+    }
+
+    /// Tells each request of a part the same failure.
+    fn answer_all(&self, part: Vec<Waiting>, failure: &Failure) {
+        let outcomes = part.iter().map(|_| Err(failure.clone())).collect();
+        self.answer(part, outcomes);
     }
 
     /// Tells each request what became of it; the addresses that were not used go back.
@@ -254,10 +275,8 @@ impl CreateInvoice {
             used.push((prepared.address.leased.id, prepared.caller.merchant_id));
             created.push(self.invoice(id, prepared).map_err(GroupError::Refused)?);
         }
-        let marked = addresses::mark_used(unit, self.leases.holder(), &used).await?;
-        if marked.len() < used.len() {
-            let lost = used.into_iter().map(|(id, _)| id).filter(|id| !marked.contains(id));
-            return Err(GroupError::AddressesLost(lost.collect()));
+        if !addresses::mark_used(unit, self.leases.holder(), &used).await? {
+            return Err(GroupError::AddressesLost);
         }
         invoices::insert(unit, &created).await?;
         let any_created = !created.is_empty();
