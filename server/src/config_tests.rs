@@ -195,3 +195,48 @@ fn a_tron_node_needs_both_apis_and_its_token_on_test_chains() {
         assert!(said.contains(expected), "{chain} {node}: {said}");
     }
 }
+
+#[test]
+fn an_evm_node_needs_its_token_and_nothing_of_another_chain() {
+    let problems = |network: &str, chain: &str, node: &str| {
+        let mut said = String::new();
+        Jail::expect_with(|jail| {
+            let text = format!(
+                "[networks.{network}]\nbackend = \"node\"\nchain = \"{chain}\"\n\
+                 node = {{ url = \"http://127.0.0.1:1/\", {node} }}\n"
+            );
+            jail.create_file("own.toml", &text)?;
+            said = load(Some("own.toml")).map_or_else(|error| error.to_string(), |_| String::new());
+            Ok(())
+        });
+        said
+    };
+    let token = "contract = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"";
+    for (network, chain, node) in [
+        ("eth", "regtest", "chain_id = 1"),
+        ("eth", "testnet", "api_key_file = \"key\""),
+        ("bep20", "testnet", token),
+        ("bep20", "regtest", &format!("{token}, chain_id = 56")),
+    ] {
+        assert_eq!(problems(network, chain, node), "", "{network} {chain} {node}");
+    }
+    for (network, chain, node, key) in [
+        ("bep20", "regtest", "chain_id = 56", "networks.bep20.node.contract"),
+        ("bep20", "testnet", "contract = \"0x12\"", "networks.bep20.node.contract"),
+        ("eth", "regtest", token, "networks.eth.node.contract"),
+        ("eth", "testnet", "chain_id = 1", "networks.eth.node.chain_id"),
+        ("eth", "regtest", "cookie_file = \".cookie\"", "networks.eth.node.cookie_file"),
+        (
+            "eth",
+            "regtest",
+            "user = \"u\", api_key_file = \"key\"",
+            "networks.eth.node.api_key_file",
+        ),
+        ("eth", "regtest", "chain_id = -1", "chain_id"),
+        ("ltc", "regtest", "chain_id = 1", "networks.ltc.node.chain_id"),
+        ("eth", "sandbox", "chain_id = 1", "networks.eth.chain"),
+    ] {
+        let said = problems(network, chain, node);
+        assert!(said.contains(key), "{network} {chain} {node}: {said}");
+    }
+}

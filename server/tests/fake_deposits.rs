@@ -5,6 +5,13 @@
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
 mod conformance;
+#[path = "support/anvil.rs"]
+mod anvil;
+mod conformance;
+#[path = "fake_deposits/evm.rs"]
+mod evm;
+#[path = "evm/world.rs"]
+mod evm_world;
 mod support;
 #[path = "fake_deposits/table.rs"]
 mod table;

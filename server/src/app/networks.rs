@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings, SetupError};
+use crate::chain::evm::{EvmReader, EvmSettings};
 use crate::chain::sandbox::{Sandbox, SandboxChain};
 use crate::chain::tron::{NodeSettings, TronReader};
 use crate::chain::{ChainError, ChainReader, SandboxControl, ScenarioBook};
@@ -66,19 +67,33 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
                 chains.controls.insert(network, Arc::new(chain.clone()));
                 Arc::new(chain)
             }
-            _ if network == Network::Trc20 => {
-                let node = tron_settings(&settings.node)?;
-                Arc::new(TronReader::new(settings.chain, &node, env.clone())?)
-            }
-            _ => {
-                let rpc = rpc_settings(&settings.node)?;
-                Arc::new(bitcoin_reader(network, settings, &rpc)?)
-            }
+            _ => node_reader(network, settings, env)?,
         };
         check_genesis(db, network, settings.chain, reader.as_ref()).await?;
         chains.readers.insert(network, reader);
     }
     Ok(chains)
+}
+
+/// Reads a network from its node.
+fn node_reader(
+    network: Network,
+    settings: &NetworkSettings,
+    env: &Env,
+) -> anyhow::Result<Arc<dyn ChainReader>> {
+    Ok(match network {
+        Network::Trc20 => {
+            let node = tron_settings(&settings.node)?;
+            Arc::new(TronReader::new(settings.chain, &node, env.clone())?)
+        }
+        Network::Eth | Network::Bep20 => {
+            Arc::new(EvmReader::new(&evm_settings(network, settings)?)?)
+        }
+        _ => {
+            let rpc = rpc_settings(&settings.node)?;
+            Arc::new(bitcoin_reader(network, settings, &rpc)?)
+        }
+    })
 }
 
 /// Refuses to start on a chain other than the one this database was begun on. A node that is down
@@ -148,6 +163,27 @@ pub(super) fn bitcoin_reader(
     Ok(match settings.node.oldest_version {
         0 => reader,
         oldest => reader.accepting(oldest),
+    })
+}
+
+/// How an EVM node is reached.
+pub(super) fn evm_settings(
+    network: Network,
+    settings: &NetworkSettings,
+) -> anyhow::Result<EvmSettings> {
+    let NetworkSettings { chain, node, .. } = settings;
+    let mut rpc = rpc_settings(node)?;
+    if !node.api_key_file.as_os_str().is_empty() {
+        let key = std::fs::read_to_string(&node.api_key_file)
+            .with_context(|| format!("node.api_key_file {}", node.api_key_file.display()))?;
+        rpc.auth = RpcAuth::PathKey(key.trim().to_owned());
+    }
+    Ok(EvmSettings {
+        network,
+        chain: *chain,
+        private_chain_id: (node.chain_id != 0).then_some(node.chain_id),
+        contract: (!node.contract.is_empty()).then(|| node.contract.clone()),
+        rpc,
     })
 }
 

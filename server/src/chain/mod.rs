@@ -3,6 +3,7 @@
 //! written once, in `worker`; nothing here knows an invoice or a database row.
 
 pub mod bitcoin;
+pub mod evm;
 pub mod sandbox;
 pub mod tron;
 
@@ -60,7 +61,8 @@ pub struct Transfer {
     pub consumes: Vec<String>,
 }
 
-/// A transaction that consumes something that was asked about.
+/// A transaction that consumes something that was asked about. One that failed, or pays nobody,
+/// consumes too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Consumption {
     /// The watched key, in the form of [`Transfer::consumes`].

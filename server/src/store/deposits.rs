@@ -271,6 +271,20 @@ pub async fn replace(unit: &UnitOfWork, network: Network, outpoint: &str, by: &s
     .await
 }
 
+/// Marks waiting deposits as replaced whose transaction consumes `outpoint`, which a block consumed
+/// and none of whose payments they are: another transaction took their place, or their own was
+/// included and failed. The block's payments must have been recorded before.
+pub async fn consume(unit: &UnitOfWork, network: Network, outpoint: &str) -> Result<u64> {
+    execute(
+        unit.db(),
+        "UPDATE deposit SET state = 'replaced', version = version + 1
+         WHERE network = $1 AND state = 'seen' AND txid IN (
+            SELECT txid FROM deposit_input WHERE network = $1 AND outpoint = $2)",
+        vec![network.as_str().into(), outpoint.into()],
+    )
+    .await
+}
+
 /// What waiting deposits consume: whoever consumes the same replaces them.
 pub async fn waiting_outpoints(db: &Db, network: Network) -> Result<HashSet<String>> {
     let rows: Vec<OutpointRow> = all(

@@ -10,7 +10,7 @@ pub mod rpc;
 pub mod writer;
 
 #[cfg(test)]
-pub(super) mod fake_node;
+pub(in crate::chain) mod fake_node;
 
 pub use reader::BitcoinReader;
 pub use rpc::{RpcAuth, RpcSettings, SetupError};
