@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
-mod conformance;
 #[path = "support/anvil.rs"]
 mod anvil;
 mod conformance;

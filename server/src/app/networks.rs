@@ -127,9 +127,9 @@ async fn check_genesis(
 pub fn terms(config: &Config) -> anyhow::Result<BTreeMap<Network, NetworkTerms>> {
     let read = |(network, settings): (Network, &NetworkSettings)| {
         let shortfall_units = price::coins(network.asset(), &settings.shortfall)?;
-        let finality = settings.finality().map_err(|error| {
-            anyhow::anyhow!("networks.{network}.{}: {}", error.key, error.why)
-        })?;
+        let finality = settings
+            .finality()
+            .map_err(|error| anyhow::anyhow!("networks.{network}.{}: {}", error.key, error.why))?;
         Ok((network, NetworkTerms { finality, shortfall_units }))
     };
     config.enabled().into_iter().map(read).collect()

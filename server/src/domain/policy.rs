@@ -128,7 +128,11 @@ mod tests {
             (1_000_000, 6, true),
             (i64::MAX, 6, true),
         ] {
-            assert_eq!(policy.of_amount(cents), finality(confirmations, requires_finality), "{cents}");
+            assert_eq!(
+                policy.of_amount(cents),
+                finality(confirmations, requires_finality),
+                "{cents}"
+            );
         }
     }
 

@@ -116,7 +116,8 @@ impl CursorRow {
     }
 }
 
-const SELECT: &str = "SELECT height, hash, finalized_height, finalized_at, node_height, watch_batch,
+const SELECT: &str =
+    "SELECT height, hash, finalized_height, finalized_at, node_height, watch_batch,
      watermark_at FROM chain_cursor WHERE network = $1";
 
 /// The cursor of a network; `None` before its first scan.

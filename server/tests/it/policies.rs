@@ -152,11 +152,9 @@ async fn more_money_waits_for_more_confirmations_and_for_finality() {
         let created = world.client.create_invoice(CreateInvoice::new("eth", dollars)).await;
         created.unwrap().invoice.unwrap()
     };
-    let (little, more, much) =
-        (over("99.99").await, over("100").await, over("1000").await);
-    let asks = |invoice: &Invoice| {
-        (invoice.confirmations.unwrap().required, invoice.requires_finality)
-    };
+    let (little, more, much) = (over("99.99").await, over("100").await, over("1000").await);
+    let asks =
+        |invoice: &Invoice| (invoice.confirmations.unwrap().required, invoice.requires_finality);
     assert_eq!([&little, &more, &much].map(asks), [(1, false), (3, false), (3, true)]);
     for invoice in [&little, &more, &much] {
         world.pay(invoice, 1, 1).await;

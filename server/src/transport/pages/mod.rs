@@ -1,6 +1,6 @@
-//! Pages for people, rendered here: the checkout page, the page of errors, and their files. The routes, and the headers
-//! that let nothing run, load or frame but what is this server's own. Not here: what a payer may see
-//! (`grpc::checkout`), the words (`texts`).
+//! Pages for people, rendered here: the checkout page, the page of errors, and their files. The routes,
+//! and the headers that let nothing run, load or frame but what is this server's own. Not here: what a
+//! payer may see (`grpc::checkout`), the words (`texts`).
 
 mod assets;
 mod checkout;
