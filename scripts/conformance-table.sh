@@ -19,6 +19,8 @@ postgres trc20
 litecoind on_postgres
 evm chain_1
 evm chain_56
+evm restart_1
+evm restart_56
 "
 
 sort -u "$1" | awk -v wanted="$COLUMNS_WITH_EVERY_CASE" '
