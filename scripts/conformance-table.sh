@@ -24,6 +24,8 @@ bitcoind on_sqlite
 bitcoind restarted
 evm chain_1
 evm chain_56
+evm restart_1
+evm restart_56
 "
 
 sort -u "$1" | awk -v wanted="$COLUMNS_WITH_EVERY_CASE" '

@@ -40,12 +40,12 @@ mod chain_56 {
     crate::every_case!(on(Network::Bep20, Engine::Postgres));
 }
 
-mod restarting_1 {
+mod restart_1 {
     use super::*;
     crate::every_case!(restarting(Network::Eth));
 }
 
-mod restarting_56 {
+mod restart_56 {
     use super::*;
     crate::every_case!(restarting(Network::Bep20));
 }
