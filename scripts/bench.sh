@@ -13,6 +13,7 @@ readonly LOGS=$PWD/target/test-parts
 mkdir -p "$CACHE" "$LOGS"
 
 source scripts/retry.sh
+source scripts/bitcoind.sh
 source scripts/parts.sh
 source scripts/postgres.sh
 

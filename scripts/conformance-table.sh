@@ -19,6 +19,11 @@ postgres bep20
 postgres trc20
 litecoind on_postgres
 tron simulator -replaced_before_a_block_goes_back -eviction_changes_nothing
+litecoind restarted
+bitcoind on_sqlite
+bitcoind restarted
+evm chain_1
+evm chain_56
 "
 
 sort -u "$1" | awk -v wanted="$COLUMNS_WITH_EVERY_CASE" '

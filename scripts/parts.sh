@@ -1,7 +1,7 @@
 # Sourced. Finds the programs the tests talk to and installs those that are missing: from Debian's
 # packages as root; without root it names them and stops. A program given in the environment
-# (POSTGRES_BIN, LITECOIND, PHP, NODE, PYTHON, CHROMIUM) is used as it is and never replaced.
-# Needs: retry.sh, and CACHE, a directory kept between runs.
+# (POSTGRES_BIN, LITECOIND, BITCOIND, ANVIL, PHP, NODE, PYTHON, CHROMIUM) is used as it is and never
+# replaced. Needs: retry.sh, bitcoind.sh, and CACHE, a directory kept between runs.
 
 readonly APT_LOCK_SECONDS=900
 readonly NODE_MAJOR_MIN=18
@@ -13,7 +13,7 @@ given() {
 
 check_overrides() {
     local name
-    for name in POSTGRES_BIN LITECOIND PHP NODE PYTHON CHROMIUM; do
+    for name in POSTGRES_BIN LITECOIND BITCOIND ANVIL PHP NODE PYTHON CHROMIUM; do
         given "$name" || continue
         [[ -x ${!name} ]] || { echo "$name=${!name}: no such program or directory" >&2; return 1; }
     done
@@ -127,6 +127,15 @@ install_node_parts() {
     export BUF BUF_CACHE_DIR=$CACHE/buf PLAYWRIGHT CLIENT_MODULES
 }
 
+# The node is a program in the package of this machine's kind.
+install_anvil() {
+    given ANVIL && return
+    npm_install evm evm || return 1
+    ANVIL=$(ls "$CACHE"/evm/node_modules/@foundry-rs/anvil-*/bin/anvil | head -n 1)
+    [[ -x $ANVIL ]] || { echo "no anvil for this machine in its package: name one in ANVIL" >&2; return 1; }
+    export ANVIL
+}
+
 pip_install() {
     rm -rf "$CACHE/python"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --no-deps --require-hashes \
@@ -141,5 +150,5 @@ install_python_parts() {
 }
 
 install_parts() {
-    install_programs && install_node_parts && install_python_parts
+    install_programs && install_bitcoind && install_node_parts && install_anvil && install_python_parts
 }

@@ -9,6 +9,7 @@ readonly LOGS=$PWD/target/test-parts
 mkdir -p "$CACHE" "$LOGS"
 
 source scripts/retry.sh
+source scripts/bitcoind.sh
 source scripts/parts.sh
 source scripts/postgres.sh
 
@@ -45,7 +46,10 @@ step "check lints" cargo clippy --locked --workspace --all-targets -- -D warning
 step "build tests" cargo test --locked --workspace --no-run
 
 # Each conformance case that holds leaves a line; the table says where one is missing.
-export CONFORMANCE_LOG=$LOGS/conformance.txt
+# So does each fake deposit that came to what it should.
+export CONFORMANCE_LOG=$LOGS/conformance.txt FAKE_DEPOSITS_LOG=$LOGS/fake-deposits.txt
 : > "$CONFORMANCE_LOG"
+: > "$FAKE_DEPOSITS_LOG"
 cargo test --locked --workspace --no-fail-fast || exit 1
-bash scripts/conformance-table.sh "$CONFORMANCE_LOG"
+bash scripts/conformance-table.sh "$CONFORMANCE_LOG" || exit 1
+sort -u "$FAKE_DEPOSITS_LOG"

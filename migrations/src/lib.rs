@@ -7,6 +7,7 @@ mod m0001_spine;
 mod m0002_merchant_policy;
 mod m0003_webhooks;
 mod m0004_balance_after;
+mod m0005_finality;
 
 use sea_orm_migration::prelude::*;
 
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_merchant_policy::Migration),
             Box::new(m0003_webhooks::Migration),
             Box::new(m0004_balance_after::Migration),
+            Box::new(m0005_finality::Migration),
         ]
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration: one struct, read from the defaults file, a file of the operator's, environment
 //! and flags, in this order, and validated as a whole before a port opens. Not here: acting on it.
 
+mod networks;
 mod rates;
 mod tron;
 
@@ -13,10 +14,9 @@ use figment::providers::{Env as Variables, Format as _, Serialized, Toml};
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::domain::address::ChainKind;
-use crate::domain::amount::parse_decimal;
 use crate::domain::asset::Network;
 
+pub use networks::{Backend, Band, NetworkSettings, Node, WrongSetting};
 pub use rates::{ExchangeUrls, FixedPrices, Market, RateKind, Rates};
 
 /// Every setting with its default; also its documentation.
@@ -169,47 +169,6 @@ pub struct Signer {
     pub public_key: String,
 }
 
-/// `[networks.*]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config.default.toml documents every setting")]
-pub struct NetworkSettings {
-    pub enabled: bool,
-    pub backend: Backend,
-    pub chain: ChainKind,
-    pub confirmations: u32,
-    pub requires_finality: bool,
-    pub shortfall: String,
-    pub block_seconds: u64,
-    pub poll_milliseconds: u64,
-    pub node: Node,
-}
-
-/// Where a network's chain is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// Simulated here.
-    Sandbox,
-    /// A node's.
-    Node,
-}
-
-/// How a node is reached.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config.default.toml documents every setting")]
-pub struct Node {
-    pub url: String,
-    pub user: String,
-    pub password_file: PathBuf,
-    pub cookie_file: PathBuf,
-    pub solidity_url: String,
-    pub api_key_file: PathBuf,
-    pub contract: String,
-    pub requests_per_second: u32,
-}
-
 /// `[sandbox]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -262,7 +221,7 @@ impl Config {
         self.check_texts(&mut problems);
         self.rates.check(self.environment == Environment::Live, &mut problems);
         for (name, settings) in &self.networks {
-            check_network(self.environment, name, settings, &mut problems);
+            networks::check_network(self.environment, name, settings, &mut problems);
         }
         if self.enabled().is_empty() {
             problems.push("networks: none is enabled".to_owned());
@@ -355,55 +314,6 @@ impl Environment {
             Self::Sandbox => "sandbox",
             Self::Live => "live",
         }
-    }
-}
-
-fn check_network(
-    environment: Environment,
-    name: &str,
-    settings: &NetworkSettings,
-    problems: &mut Vec<String>,
-) {
-    let Ok(network) = name.parse::<Network>() else {
-        problems.push(format!("networks.{name}: there is no such network"));
-        return;
-    };
-    if !settings.enabled {
-        return;
-    }
-    let mut wrong = |key: &str, why: &str| problems.push(format!("networks.{name}.{key}: {why}"));
-    if settings.confirmations == 0 || settings.confirmations > 1_000 {
-        wrong("confirmations", "must be from 1 to 1000");
-    }
-    if parse_decimal(&settings.shortfall, network.asset().decimals()).is_err() {
-        wrong("shortfall", "must be coins as text, e.g. \"0.01\"");
-    }
-    if settings.poll_milliseconds < 50 {
-        wrong("poll_milliseconds", "must be at least 50");
-    }
-    match (settings.backend, settings.chain) {
-        (Backend::Sandbox, _) if environment == Environment::Live => {
-            wrong("backend", "live takes nodes alone");
-        }
-        (Backend::Sandbox, ChainKind::Sandbox) => {}
-        (Backend::Sandbox, _) => wrong("chain", "a simulated chain is `sandbox`"),
-        (Backend::Node, ChainKind::Sandbox) => wrong("chain", "a node's chain is no `sandbox`"),
-        (Backend::Node, ChainKind::Mainnet) if environment == Environment::Sandbox => {
-            wrong("chain", "the sandbox takes test chains alone");
-        }
-        (Backend::Node, chain)
-            if environment == Environment::Live && chain != ChainKind::Mainnet =>
-        {
-            wrong("chain", "live takes mainnet alone");
-        }
-        (Backend::Node, _) if !matches!(network, Network::Ltc | Network::Trc20) => {
-            wrong("backend", "only ltc and trc20 can be read from a node yet");
-        }
-        (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),
-        (Backend::Node, chain) if network == Network::Trc20 => {
-            tron::check(chain, &settings.node, &mut wrong);
-        }
-        (Backend::Node, _) => {}
     }
 }
 

@@ -79,6 +79,16 @@ fn every_wrong_value_is_named_by_its_key() {
         ("CRYPTOPAYMENT_NETWORKS__LTC__CHAIN", "mainnet", "networks.ltc.chain"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__SHORTFALL", "\"-1\"", "networks.ltc.shortfall"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__CONFIRMATIONS", "0", "networks.ltc.confirmations"),
+        (
+            "CRYPTOPAYMENT_NETWORKS__LTC__BANDS",
+            "[{from_usd=\"much\", confirmations=9}]",
+            "networks.ltc.bands[0].from_usd",
+        ),
+        (
+            "CRYPTOPAYMENT_NETWORKS__LTC__BANDS",
+            "[{from_usd=\"1000\", confirmations=5}]",
+            "networks.ltc.bands[0]: must not ask for less",
+        ),
         ("CRYPTOPAYMENT_NETWORKS__DOGE__ENABLED", "true", "doge"),
         ("CRYPTOPAYMENT_NETWORKS__TRC20__BACKEND", "node", "networks.trc20.chain"),
     ];
@@ -90,6 +100,31 @@ fn every_wrong_value_is_named_by_its_key() {
             Ok(())
         });
     }
+}
+
+#[test]
+fn bitcoin_and_litecoin_are_read_from_nodes() {
+    Jail::expect_with(|jail| {
+        let tables = ["btc", "ltc"].map(|network| {
+            format!("[networks.{network}]\nbackend = \"node\"\nchain = \"regtest\"\n")
+        });
+        jail.create_file("own.toml", &tables.concat())?;
+        let problems = load(Some("own.toml")).unwrap_err().to_string();
+        for network in ["btc", "ltc"] {
+            assert!(problems.contains(&format!("networks.{network}.node.url")), "{problems}");
+            let key = format!("CRYPTOPAYMENT_NETWORKS__{}__NODE__", network.to_uppercase());
+            jail.set_env(format!("{key}URL"), "http://127.0.0.1:1/");
+        }
+        let config = load(Some("own.toml")).unwrap();
+        assert_eq!(config.networks["btc"].node.oldest_version, 0, "ours");
+        jail.set_env("CRYPTOPAYMENT_NETWORKS__BTC__NODE__OLDEST_VERSION", "-1");
+        let problem = load(Some("own.toml")).unwrap_err().to_string().to_lowercase();
+        assert!(problem.contains("oldest_version"), "{problem}");
+        jail.set_env("CRYPTOPAYMENT_NETWORKS__BTC__NODE__OLDEST_VERSION", "290000");
+        let config = load(Some("own.toml")).unwrap();
+        assert_eq!(config.networks["btc"].node.oldest_version, 290_000);
+        Ok(())
+    });
 }
 
 #[test]
@@ -158,5 +193,50 @@ fn a_tron_node_needs_both_apis_and_its_token_on_test_chains() {
         // The sandbox takes no mainnet at all, which is said first.
         let expected = if chain == "mainnet" { "the sandbox takes test chains" } else { expected };
         assert!(said.contains(expected), "{chain} {node}: {said}");
+    }
+}
+
+#[test]
+fn an_evm_node_needs_its_token_and_nothing_of_another_chain() {
+    let problems = |network: &str, chain: &str, node: &str| {
+        let mut said = String::new();
+        Jail::expect_with(|jail| {
+            let text = format!(
+                "[networks.{network}]\nbackend = \"node\"\nchain = \"{chain}\"\n\
+                 node = {{ url = \"http://127.0.0.1:1/\", {node} }}\n"
+            );
+            jail.create_file("own.toml", &text)?;
+            said = load(Some("own.toml")).map_or_else(|error| error.to_string(), |_| String::new());
+            Ok(())
+        });
+        said
+    };
+    let token = "contract = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"";
+    for (network, chain, node) in [
+        ("eth", "regtest", "chain_id = 1"),
+        ("eth", "testnet", "api_key_file = \"key\""),
+        ("bep20", "testnet", token),
+        ("bep20", "regtest", &format!("{token}, chain_id = 56")),
+    ] {
+        assert_eq!(problems(network, chain, node), "", "{network} {chain} {node}");
+    }
+    for (network, chain, node, key) in [
+        ("bep20", "regtest", "chain_id = 56", "networks.bep20.node.contract"),
+        ("bep20", "testnet", "contract = \"0x12\"", "networks.bep20.node.contract"),
+        ("eth", "regtest", token, "networks.eth.node.contract"),
+        ("eth", "testnet", "chain_id = 1", "networks.eth.node.chain_id"),
+        ("eth", "regtest", "cookie_file = \".cookie\"", "networks.eth.node.cookie_file"),
+        (
+            "eth",
+            "regtest",
+            "user = \"u\", api_key_file = \"key\"",
+            "networks.eth.node.api_key_file",
+        ),
+        ("eth", "regtest", "chain_id = -1", "chain_id"),
+        ("ltc", "regtest", "chain_id = 1", "networks.ltc.node.chain_id"),
+        ("eth", "sandbox", "chain_id = 1", "networks.eth.chain"),
+    ] {
+        let said = problems(network, chain, node);
+        assert!(said.contains(key), "{network} {chain} {node}: {said}");
     }
 }

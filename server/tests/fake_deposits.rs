@@ -5,6 +5,13 @@
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
 mod conformance;
+#[path = "support/anvil.rs"]
+mod anvil;
+mod conformance;
+#[path = "fake_deposits/evm.rs"]
+mod evm;
+#[path = "evm/world.rs"]
+mod evm_world;
 mod support;
 #[path = "fake_deposits/table.rs"]
 mod table;
@@ -16,3 +23,9 @@ mod tron;
 mod tron_node;
 #[path = "tron/world.rs"]
 mod tron_world;
+#[path = "fake_deposits/utxo.rs"]
+mod utxo;
+#[path = "support/utxo_node.rs"]
+mod utxo_node;
+#[path = "utxo/world.rs"]
+mod world;

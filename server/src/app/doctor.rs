@@ -4,6 +4,7 @@
 
 mod chains;
 mod database;
+mod evm;
 mod files;
 mod rates;
 mod tron;

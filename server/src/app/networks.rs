@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings};
+use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings, SetupError};
+use crate::chain::evm::{EvmReader, EvmSettings};
 use crate::chain::sandbox::{Sandbox, SandboxChain};
 use crate::chain::tron::{NodeSettings, TronReader};
 use crate::chain::{ChainError, ChainReader, SandboxControl, ScenarioBook};
-use crate::config::{Backend, Config, Node};
+use crate::config::{Backend, Config, NetworkSettings, Node};
 use crate::domain::asset::Network;
 use crate::domain::price;
 use crate::env::Env;
@@ -66,19 +67,33 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
                 chains.controls.insert(network, Arc::new(chain.clone()));
                 Arc::new(chain)
             }
-            _ if network == Network::Trc20 => {
-                let node = tron_settings(&settings.node)?;
-                Arc::new(TronReader::new(settings.chain, &node, env.clone())?)
-            }
-            _ => {
-                let rpc = rpc_settings(&settings.node)?;
-                Arc::new(BitcoinReader::new(network, settings.chain, &rpc)?)
-            }
+            _ => node_reader(network, settings, env)?,
         };
         check_genesis(db, network, settings.chain, reader.as_ref()).await?;
         chains.readers.insert(network, reader);
     }
     Ok(chains)
+}
+
+/// Reads a network from its node.
+fn node_reader(
+    network: Network,
+    settings: &NetworkSettings,
+    env: &Env,
+) -> anyhow::Result<Arc<dyn ChainReader>> {
+    Ok(match network {
+        Network::Trc20 => {
+            let node = tron_settings(&settings.node)?;
+            Arc::new(TronReader::new(settings.chain, &node, env.clone())?)
+        }
+        Network::Eth | Network::Bep20 => {
+            Arc::new(EvmReader::new(&evm_settings(network, settings)?)?)
+        }
+        _ => {
+            let rpc = rpc_settings(&settings.node)?;
+            Arc::new(bitcoin_reader(network, settings, &rpc)?)
+        }
+    })
 }
 
 /// Refuses to start on a chain other than the one this database was begun on. A node that is down
@@ -110,14 +125,12 @@ async fn check_genesis(
 
 /// What each enabled network asks of payments.
 pub fn terms(config: &Config) -> anyhow::Result<BTreeMap<Network, NetworkTerms>> {
-    let read = |(network, settings): (Network, &crate::config::NetworkSettings)| {
+    let read = |(network, settings): (Network, &NetworkSettings)| {
         let shortfall_units = price::coins(network.asset(), &settings.shortfall)?;
-        let terms = NetworkTerms {
-            confirmations: settings.confirmations,
-            requires_finality: settings.requires_finality,
-            shortfall_units,
-        };
-        Ok((network, terms))
+        let finality = settings.finality().map_err(|error| {
+            anyhow::anyhow!("networks.{network}.{}: {}", error.key, error.why)
+        })?;
+        Ok((network, NetworkTerms { finality, shortfall_units }))
     };
     config.enabled().into_iter().map(read).collect()
 }
@@ -138,6 +151,40 @@ pub fn configured(config: &Config) -> Vec<ConfiguredNetwork> {
         })
     };
     Network::ALL.into_iter().filter_map(read).collect()
+}
+
+/// A reader of a Bitcoin-like node.
+pub(super) fn bitcoin_reader(
+    network: Network,
+    settings: &NetworkSettings,
+    rpc: &RpcSettings,
+) -> Result<BitcoinReader, SetupError> {
+    let reader = BitcoinReader::new(network, settings.chain, rpc)?;
+    Ok(match settings.node.oldest_version {
+        0 => reader,
+        oldest => reader.accepting(oldest),
+    })
+}
+
+/// How an EVM node is reached.
+pub(super) fn evm_settings(
+    network: Network,
+    settings: &NetworkSettings,
+) -> anyhow::Result<EvmSettings> {
+    let NetworkSettings { chain, node, .. } = settings;
+    let mut rpc = rpc_settings(node)?;
+    if !node.api_key_file.as_os_str().is_empty() {
+        let key = std::fs::read_to_string(&node.api_key_file)
+            .with_context(|| format!("node.api_key_file {}", node.api_key_file.display()))?;
+        rpc.auth = RpcAuth::PathKey(key.trim().to_owned());
+    }
+    Ok(EvmSettings {
+        network,
+        chain: *chain,
+        private_chain_id: (node.chain_id != 0).then_some(node.chain_id),
+        contract: (!node.contract.is_empty()).then(|| node.contract.clone()),
+        rpc,
+    })
 }
 
 pub(super) fn rpc_settings(node: &Node) -> anyhow::Result<RpcSettings> {

@@ -3,6 +3,7 @@
 //! written once, in `worker`; nothing here knows an invoice or a database row.
 
 pub mod bitcoin;
+pub mod evm;
 pub mod sandbox;
 pub mod tron;
 
@@ -55,10 +56,13 @@ pub struct Transfer {
     /// What the transaction consumes and no other transaction may consume too: `u:txid:vout` of
     /// each input, or `n:account:nonce`. Two transactions that share one conflict. Where accounts
     /// have no nonce (TRON), its own right to be included: `x:txid:expiration`, milliseconds.
+    /// `h:height` says that the block of that height itself made the transaction: it never waits, and
+    /// is nothing once that block has left the chain.
     pub consumes: Vec<String>,
 }
 
-/// A transaction that consumes something that was asked about.
+/// A transaction that consumes something that was asked about. One that failed, or pays nobody,
+/// consumes too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Consumption {
     /// The watched key, in the form of [`Transfer::consumes`].

@@ -172,40 +172,53 @@ mod tests {
 
     const MAIN: ChainKind = ChainKind::Mainnet;
 
+    /// The lines of a file of vectors.
+    fn vectors(text: &str) -> impl Iterator<Item = &str> {
+        text.lines().filter(|line| !line.starts_with('#'))
+    }
+
     #[test]
-    fn bip_173_and_350_vectors() {
-        let cases = [
-            (
-                MAIN,
-                "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4",
-                "0014751e76e8199196d454941c45d1b3a323f1433bd6",
-            ),
-            (
-                ChainKind::Testnet,
-                "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7",
-                "00201863143c14c5166804bd19203356da136c985678cd4d27a1b8c6329604903262",
-            ),
-            (
-                MAIN,
-                "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
-                "512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
-            ),
-        ];
-        for (chain, text, script) in cases {
-            let key = parse(Network::Btc, chain, text).unwrap();
-            assert_eq!(hex::encode(&key), script);
-            assert_eq!(format(Network::Btc, chain, &key).unwrap(), text.to_lowercase());
+    fn addresses_of_the_bips_and_of_litecoin_core() {
+        let chains = [MAIN, ChainKind::Testnet, ChainKind::Regtest];
+        for line in vectors(include_str!("../../tests/fixtures/vectors/addresses.txt")) {
+            let [network, chain, text, script] =
+                line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            let network: Network = network.parse().unwrap();
+            let chain = chains.into_iter().find(|kind| kind.as_str() == chain).unwrap();
+            let key = parse(network, chain, text).unwrap();
+            assert_eq!(hex::encode(&key), script, "{text}");
+            let is_segwit = key.len() != 23 && key.len() != 25;
+            let written = if is_segwit { text.to_lowercase() } else { text.to_owned() };
+            assert_eq!(format(network, chain, &key).unwrap(), written);
+            // Test chains share the old forms; nothing else is valid on two.
+            for (other, kind) in [(Network::Btc, MAIN), (Network::Ltc, MAIN)] {
+                if (other, kind) != (network, chain) {
+                    assert_eq!(parse(other, kind, text), Err(AddressError::OtherNetwork), "{text}");
+                }
+            }
+            if is_segwit {
+                let capitals = text.to_uppercase();
+                assert_eq!(parse(network, chain, &capitals), Ok(key), "{capitals}");
+            }
         }
-        for invalid in [
-            "tc1qw508d6qejxtdg4y5r3zarvary0c5xw7kg3g4ty",
-            "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5",
-            "bc1p38j9r5y49hruaue7wxjce0updqjuyyx0kh56v8s25huc6995vvpql3jow4",
-            "BC130XLXVLHEMJA6C4DQV22UAPCTQUPFHLXM9H8Z3K2E72Q4K9HCZ7VQ7ZWS8R",
-            "bc1zw508d6qejxtdg4y5r3zarvaryvqyzf3du",
-            "bc1gmk9yu",
-            "",
-        ] {
-            assert!(parse(Network::Btc, MAIN, invalid).is_err(), "{invalid}");
+    }
+
+    #[test]
+    fn strings_that_the_bips_refuse() {
+        for line in vectors(include_str!("../../tests/fixtures/vectors/no-addresses.txt")) {
+            let (text, why) = line.split_once(" | ").unwrap();
+            for network in [Network::Btc, Network::Ltc] {
+                for chain in [MAIN, ChainKind::Testnet, ChainKind::Regtest] {
+                    assert!(parse(network, chain, text).is_err(), "{text}: {why}");
+                }
+            }
+        }
+        // BIP 173: an address with a wrong character in any place is none.
+        let good = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+        for at in 3..good.len() {
+            let wrong = if good.as_bytes()[at] == b'q' { "p" } else { "q" };
+            let bad = [&good[..at], wrong, &good[at + 1..]].concat();
+            assert_eq!(parse(Network::Btc, MAIN, &bad), Err(AddressError::Malformed), "{bad}");
         }
     }
 

@@ -126,6 +126,16 @@ impl Network {
         }
     }
 
+    /// Seconds without anything new called irreversible after which something is wrong with a network
+    /// that calls blocks so: several times what it takes. Ethereum finalizes an epoch of 6.4 minutes at a
+    /// time; BNB Smart Chain and TRON a block at a time.
+    pub const fn finality_stalled_seconds(self) -> u64 {
+        match self {
+            Self::Eth => 1_800,
+            Self::Bep20 | Self::Trc20 | Self::Btc | Self::Ltc => 600,
+        }
+    }
+
     /// The smallest amount, in base units, that the network relays to an ordinary address.
     pub const fn dust_limit(self) -> u128 {
         match self {

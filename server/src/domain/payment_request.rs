@@ -7,7 +7,7 @@ use super::amount::decimal;
 use super::asset::Network;
 
 /// USDT (Binance-Peg) on BNB Smart Chain's main network, as EIP-55 writes it.
-const BEP20_USDT: &str = "0x55d398326f99059fF775485246999027B3197955";
+pub const BEP20_USDT: &str = "0x55d398326f99059fF775485246999027B3197955";
 
 /// Asks a wallet for `units` base units to `address`. `None` when there is nothing to ask for, and
 /// where no form is safe: TRON's wallets agree on none, and the token of BNB Smart Chain's test
@@ -24,6 +24,7 @@ pub fn uri(network: Network, chain: ChainKind, address: &str, units: u128) -> Op
             let chain_id = chain_id(network, chain)?;
             Some(format!("ethereum:{address}@{chain_id}?value={units}"))
         }
+        Network::Bep20 if chain == ChainKind::Testnet => None,
         Network::Bep20 => {
             let chain_id = chain_id(network, chain)?;
             Some(format!(
@@ -34,15 +35,17 @@ pub fn uri(network: Network, chain: ChainKind, address: &str, units: u128) -> Op
     }
 }
 
-/// The EVM chain that a wallet must be on (EIP-155). Simulated and private chains have ids that no
-/// public chain uses (<https://github.com/ethereum-lists/chains>), so that no wallet ever sends real
-/// coins to a test address.
-const fn chain_id(network: Network, chain: ChainKind) -> Option<u64> {
+/// The EVM chain that a wallet must be on (EIP-155); `None` where there is no EVM. Simulated and
+/// private chains have ids that no public chain uses
+/// (<https://github.com/ethereum-lists/chains>), so that no wallet ever sends real coins to a test
+/// address.
+pub const fn chain_id(network: Network, chain: ChainKind) -> Option<u64> {
     match (network, chain) {
         (Network::Eth, ChainKind::Mainnet) => Some(1),
         (Network::Eth, ChainKind::Testnet) => Some(11_155_111),
         (Network::Eth, ChainKind::Sandbox | ChainKind::Regtest) => Some(900_000_001),
         (Network::Bep20, ChainKind::Mainnet) => Some(56),
+        (Network::Bep20, ChainKind::Testnet) => Some(97),
         (Network::Bep20, ChainKind::Sandbox | ChainKind::Regtest) => Some(900_000_056),
         _ => None,
     }

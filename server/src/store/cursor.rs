@@ -20,6 +20,8 @@ pub struct Cursor {
     pub hash: String,
     /// Height up to which the chain calls its blocks final.
     pub finalized_height: Option<u64>,
+    /// Business time at which that height last grew.
+    pub finalized_at: Option<Micros>,
     /// The newest block the node knew at the last read.
     pub node_height: u64,
     /// The newest batch of addresses the scanner watches.
@@ -59,6 +61,7 @@ struct CursorRow {
     height: i64,
     hash: String,
     finalized_height: Option<i64>,
+    finalized_at: Option<i64>,
     node_height: i64,
     watch_batch: i64,
     watermark_at: i64,
@@ -77,6 +80,12 @@ impl Cursor {
     /// they are not: blocks were undone and those that take their place were not all read yet.
     pub fn is_whole(&self) -> bool {
         self.height >= self.node_height
+    }
+
+    /// Whether the chain is read and has called nothing new final for far longer than it takes.
+    pub fn is_finality_stalled(&self, network: Network) -> bool {
+        let limit = network.finality_stalled_seconds();
+        self.finalized_at.is_some_and(|at| self.watermark.since(at).as_secs() > limit)
     }
 
     /// The moment at which an evaluation with this cursor happens.
@@ -99,6 +108,7 @@ impl CursorRow {
                 .finalized_height
                 .map(|height| unsigned(height, "finalized height"))
                 .transpose()?,
+            finalized_at: self.finalized_at.map(Micros),
             node_height: unsigned(self.node_height, "node height")?,
             watch_batch: self.watch_batch,
             watermark: Micros(self.watermark_at),
@@ -106,8 +116,8 @@ impl CursorRow {
     }
 }
 
-const SELECT: &str = "SELECT height, hash, finalized_height, node_height, watch_batch, watermark_at
-     FROM chain_cursor WHERE network = $1";
+const SELECT: &str = "SELECT height, hash, finalized_height, finalized_at, node_height, watch_batch,
+     watermark_at FROM chain_cursor WHERE network = $1";
 
 /// The cursor of a network; `None` before its first scan.
 pub async fn get(db: &Db, network: Network) -> Result<Option<Cursor>> {
@@ -235,6 +245,9 @@ pub async fn mark_read(
     let changed = execute(
         unit.db(),
         "UPDATE chain_cursor SET node_height = $2, finalized_height = $3,
+            finalized_at = CASE WHEN $3 IS NULL THEN NULL
+                WHEN finalized_at IS NULL OR finalized_height IS NULL OR finalized_height < $3
+                THEN $4 ELSE finalized_at END,
             watermark_at = CASE WHEN watermark_at < $4 THEN $4 ELSE watermark_at END,
             watch_batch = CASE WHEN watch_batch < $5 THEN $5 ELSE watch_batch END
          WHERE network = $1 AND hash = $6 AND fence = $7",

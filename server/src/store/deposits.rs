@@ -243,12 +243,15 @@ async fn place(unit: &UnitOfWork, row: &ExistingRow, block: Option<&InBlock>) ->
     Ok(())
 }
 
-/// Takes deposits in blocks above `height` out of their blocks: a fork removed them.
+/// Takes deposits in blocks above `height` out of their blocks: a fork removed them. They wait again,
+/// but for those that their block itself made (`h:` in `Transfer::consumes`).
 pub async fn unconfirm_above(unit: &UnitOfWork, network: Network, height: u64) -> Result<u64> {
     execute(
         unit.db(),
-        "UPDATE deposit SET state = 'seen', block_height = NULL, block_hash = NULL,
-            included_at = NULL, version = version + 1
+        "UPDATE deposit SET state = CASE WHEN EXISTS (SELECT 1 FROM deposit_input n
+                WHERE n.network = deposit.network AND n.txid = deposit.txid
+                AND n.outpoint LIKE 'h:%') THEN 'replaced' ELSE 'seen' END,
+            block_height = NULL, block_hash = NULL, included_at = NULL, version = version + 1
          WHERE network = $1 AND state = 'included' AND block_height > $2",
         vec![network.as_str().into(), signed(height, "height")?.into()],
     )
@@ -264,6 +267,20 @@ pub async fn replace(unit: &UnitOfWork, network: Network, outpoint: &str, by: &s
          WHERE network = $1 AND state = 'seen' AND txid <> $3 AND txid IN (
             SELECT txid FROM deposit_input WHERE network = $1 AND outpoint = $2)",
         vec![network.as_str().into(), outpoint.into(), by.into()],
+    )
+    .await
+}
+
+/// Marks waiting deposits as replaced whose transaction consumes `outpoint`, which a block consumed
+/// and none of whose payments they are: another transaction took their place, or their own was
+/// included and failed. The block's payments must have been recorded before.
+pub async fn consume(unit: &UnitOfWork, network: Network, outpoint: &str) -> Result<u64> {
+    execute(
+        unit.db(),
+        "UPDATE deposit SET state = 'replaced', version = version + 1
+         WHERE network = $1 AND state = 'seen' AND txid IN (
+            SELECT txid FROM deposit_input WHERE network = $1 AND outpoint = $2)",
+        vec![network.as_str().into(), outpoint.into()],
     )
     .await
 }

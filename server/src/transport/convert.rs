@@ -121,6 +121,7 @@ pub fn invoice(view: &InvoiceView, told: &[Entry], shown: Shown<'_>) -> v1::Invo
         }),
         expires_at: Some(timestamp(invoice.terms.expires_at)),
         created_at: Some(timestamp(invoice.created_at)),
+        requires_finality: invoice.terms.requires_finality,
         exception: exception(standing.exception).into(),
         is_final: standing.status.is_final(),
         metadata: invoice.metadata.clone(),

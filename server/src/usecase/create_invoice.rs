@@ -18,7 +18,7 @@ use crate::domain::asset::Network;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::invoice::{Exception, Standing, Status, Terms};
 use crate::domain::metadata;
-use crate::domain::policy::shortfall_units;
+use crate::domain::policy::{FinalityPolicy, shortfall_units};
 use crate::domain::price::{self, PriceError};
 use crate::domain::scenario::{self, Scenario};
 use crate::env::Env;
@@ -51,10 +51,8 @@ pub struct Request {
 /// What an enabled network asks of payments.
 #[derive(Debug, Clone)]
 pub struct NetworkTerms {
-    /// How deep a payment must be.
-    pub confirmations: u32,
-    /// Whether the chain itself must call its block final, besides that depth.
-    pub requires_finality: bool,
+    /// How deep and how final a payment must be.
+    pub finality: FinalityPolicy,
     /// Base units that may be missing.
     pub shortfall_units: u128,
 }
@@ -212,6 +210,7 @@ impl CreateInvoice {
             .networks
             .get(&parsed.network)
             .ok_or_else(|| Failure::internal("network vanished"))?;
+        let asked = network.finality.of_amount(parsed.cents);
         // Truncated to the second, so that every transport tells the same moment.
         let created_at = crate::domain::time::Micros::from_seconds(self.env.now().seconds());
         Ok(Invoice {
@@ -232,8 +231,8 @@ impl CreateInvoice {
                     caller.shortfall_basis_points,
                 ),
                 expires_at: created_at.plus(self.lifetime(parsed)),
-                confirmations_required: network.confirmations,
-                requires_finality: network.requires_finality,
+                confirmations_required: asked.confirmations,
+                requires_finality: asked.requires_finality,
                 inclusion_window: self.inclusion_window,
                 honors_late: caller.honors_late,
             },

@@ -245,8 +245,8 @@ impl Scanner {
     }
 
     async fn replace(&self, unit: &UnitOfWork, block: &Block) -> anyhow::Result<()> {
-        for Consumption { key, txid } in &block.consumptions {
-            deposits::replace(unit, self.network, key, txid).await?;
+        for Consumption { key, .. } in &block.consumptions {
+            deposits::consume(unit, self.network, key).await?;
         }
         Ok(())
     }

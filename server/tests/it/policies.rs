@@ -140,3 +140,47 @@ async fn a_request_id_stands_for_its_invoice_for_thirty_days_and_is_forgotten_af
     assert_eq!(create().await, second, "and stands for the next one");
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_money_waits_for_more_confirmations_and_for_finality() {
+    // Ethereum's simulated chain calls a block final when twelve are on top of it.
+    let settings = "[networks.eth]\nblock_seconds = 0\npoll_milliseconds = 50\nconfirmations = 1\n\
+        bands = [{ from_usd = \"100\", confirmations = 3 },\n\
+        { from_usd = \"1000\", confirmations = 3, requires_finality = true }]\n";
+    let world = World::sandbox_with(crate::ENGINE, Network::Eth, settings).await;
+    let over = async |dollars: &str| {
+        let created = world.client.create_invoice(CreateInvoice::new("eth", dollars)).await;
+        created.unwrap().invoice.unwrap()
+    };
+    let (little, more, much) =
+        (over("99.99").await, over("100").await, over("1000").await);
+    let asks = |invoice: &Invoice| {
+        (invoice.confirmations.unwrap().required, invoice.requires_finality)
+    };
+    assert_eq!([&little, &more, &much].map(asks), [(1, false), (3, false), (3, true)]);
+    for invoice in [&little, &more, &much] {
+        world.pay(invoice, 1, 1).await;
+    }
+    world.chain.mine(1).await.unwrap();
+    world.wait(&little, Status::Confirmed, Exception::None).await;
+    world.wait_until(&more, "one of three", |now| now.confirmations.unwrap().received == 1).await;
+    world.chain.mine(2).await.unwrap();
+    world.wait(&more, Status::Confirmed, Exception::None).await;
+    // Deep enough, and not final: the last confirmation is not shown.
+    let held = world
+        .wait_until(&much, "two of three", |now| now.confirmations.unwrap().received == 2)
+        .await;
+    assert_eq!(held.status(), Status::Confirming);
+    world.wait_available_and_pending(asked(&little) + asked(&more), asked(&much)).await;
+    world.chain.mine(9).await.unwrap();
+    let head = world.chain.mine(1).await.unwrap().height;
+    world.wait(&much, Status::Confirmed, Exception::None).await;
+    eventually("the network says how far it is final", || async {
+        let networks = world.client.networks().await.unwrap();
+        let eth = networks.into_iter().find(|network| network.network == "eth").unwrap();
+        assert!(!eth.is_finality_stalled && eth.confirmations_required == 1);
+        (eth.finalized_height == Some(head - 12)).then_some(())
+    })
+    .await;
+    world.finish().await;
+}

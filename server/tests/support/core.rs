@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::asset::{Asset, Network};
+use cryptopayment::domain::policy::{Finality, FinalityPolicy};
 use cryptopayment::env::Env;
 use cryptopayment::rates::FixedRates;
 use cryptopayment::secret_box::SecretBox;
@@ -90,7 +91,9 @@ impl Core {
         let leases =
             AddressLeases::new(db.clone(), env.clone(), signals, key, "sandbox", block, holder);
         let prices = BTreeMap::from([(Asset::Ltc, "80.00".to_owned())]);
-        let terms = NetworkTerms { confirmations: 6, requires_finality: false, shortfall_units: 0 };
+        let least = Finality { confirmations: 6, requires_finality: false };
+        let finality = FinalityPolicy::new(least, Vec::new()).unwrap();
+        let terms = NetworkTerms { finality, shortfall_units: 0 };
         Arc::new(CreateInvoice {
             leases: Arc::new(leases),
             groups: Groups::new(db.is_sqlite(), self.tasks.clone()),

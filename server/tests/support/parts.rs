@@ -50,6 +50,16 @@ pub fn chromium() -> PathBuf {
     part("CHROMIUM", || "/usr/bin/chromium".into())
 }
 
+/// The EVM node of the tests.
+pub fn anvil() -> PathBuf {
+    part("ANVIL", || {
+        let folder = installed("evm/node_modules/@foundry-rs");
+        let found = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut found = found.map(|entry| entry.path().join("bin/anvil"));
+        found.find(|path| path.exists()).unwrap_or(folder)
+    })
+}
+
 /// The package playwright-core.
 pub fn playwright() -> PathBuf {
     part("PLAYWRIGHT", || installed("browser/node_modules/playwright-core"))

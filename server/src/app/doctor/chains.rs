@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{Check, Readable, tron};
-use crate::app::networks::rpc_settings;
+use super::{Check, Readable, evm, tron};
+use crate::app::networks::{bitcoin_reader, rpc_settings};
+use crate::chain::bitcoin::RpcSettings;
 use crate::chain::bitcoin::report::NodeReport;
-use crate::chain::bitcoin::{BitcoinReader, RpcSettings};
 use crate::chain::{ChainError, ChainReader as _};
 use crate::config::{Backend, Config, NetworkSettings};
 use crate::domain::address::ChainKind;
@@ -23,7 +23,7 @@ pub(super) const NODE_SECONDS_MAX: u64 = 10;
 /// Blocks that a node may be behind the headers it knows.
 const BEHIND_BLOCKS_MAX: u64 = 3;
 /// Block times after which a node without a new block is worth a look: by chance once in months.
-const QUIET_BLOCKS_MAX: u64 = 12;
+pub(super) const QUIET_BLOCKS_MAX: u32 = 12;
 /// The largest difference of a node's clock from its peers' that is no trouble (Bitcoin Core warns at
 /// 70 minutes, and blocks two hours ahead are refused).
 const CLOCK_OFF_SECONDS_MAX: u64 = 70;
@@ -53,6 +53,9 @@ pub async fn examine(
                 Backend::Sandbox => simulated(network),
                 Backend::Node if network == Network::Trc20 => {
                     tron::node(settings, stamp, env).await
+                }
+                Backend::Node if matches!(network, Network::Eth | Network::Bep20) => {
+                    evm::node(network, settings, stamp, env).await
                 }
                 Backend::Node => node(network, settings, stamp, env).await,
             }];
@@ -94,19 +97,30 @@ async fn node(
         report.headers,
         report.peers
     );
+    let Some(genesis) = genesis else {
+        let cure = format!(
+            "update the node: it is older than what is known to be sound (or lower \
+             networks.{network}.node.oldest_version)"
+        );
+        return Check::fail(name, text, cure);
+    };
     if is_another(stamp, &genesis, settings) {
         return Check::fail(name, text, ANOTHER_CHAIN);
     }
     judged(name, text, network, settings.chain, &report, env)
 }
 
-async fn ask(network: Network, settings: &NetworkSettings) -> anyhow::Result<(String, NodeReport)> {
+async fn ask(
+    network: Network,
+    settings: &NetworkSettings,
+) -> anyhow::Result<(Option<String>, NodeReport)> {
     let timeout = Duration::from_secs(NODE_SECONDS_MAX);
     let rpc = RpcSettings { timeout, ..rpc_settings(&settings.node)? };
-    let reader = BitcoinReader::new(network, settings.chain, &rpc)?;
-    // Refuses a chain that is not the configured one.
-    let genesis = reader.genesis().await?;
-    Ok((genesis, reader.report().await?))
+    let reader = bitcoin_reader(network, settings, &rpc)?;
+    let report = reader.report().await?;
+    // Refuses a chain that is not the configured one. Of a node that is too old only that is told.
+    let genesis = if report.is_outdated { None } else { Some(reader.genesis().await?) };
+    Ok((genesis, report))
 }
 
 /// Whether the database was begun on another chain than the node's.
@@ -120,7 +134,7 @@ pub(super) fn is_another(
     stamp.is_some_and(differs)
 }
 
-fn node_cure(error: &anyhow::Error) -> &'static str {
+pub(super) fn node_cure(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref::<ChainError>() {
         Some(ChainError::Transient(_)) => {
             "start the node, or wait until it has started; look at networks.*.node.url"
@@ -160,7 +174,7 @@ fn judged(
         return Check::warn(name, text, "set the node's clock by NTP");
     }
     let quiet = env.system_now().since(report.tip_at);
-    if quiet > block_time(network) * u32::try_from(QUIET_BLOCKS_MAX).unwrap_or(u32::MAX) {
+    if quiet > block_time(network) * QUIET_BLOCKS_MAX {
         let text = format!("{text}; its newest block is {} minutes old", quiet.as_secs() / 60);
         return Check::warn(name, text, "look at the node's peers and its log");
     }
@@ -168,7 +182,7 @@ fn judged(
 }
 
 /// How often a block is found.
-const fn block_time(network: Network) -> Duration {
+pub(super) const fn block_time(network: Network) -> Duration {
     match network {
         Network::Btc => Duration::from_secs(600),
         Network::Ltc => Duration::from_secs(150),

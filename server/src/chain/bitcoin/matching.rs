@@ -16,6 +16,18 @@ use crate::domain::asset::Network;
 const MAX_CONSUMED_KEYS_PER_TRANSACTION: usize = 100_000;
 
 const OUTPOINT_PREFIX: &str = "u:";
+/// Marks what a HogEx pays (see [`Transfer::consumes`]). In a fork that begins further down the same
+/// coins leave MWEB by another HogEx, which consumes nothing that this one consumes.
+const HOGEX_PREFIX: &str = "h:";
+
+/// Where a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It waits.
+    Mempool,
+    /// In the block of this height.
+    Block(u64),
+}
 
 /// What a watch found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,7 +54,7 @@ impl<'a> Matcher<'a> {
     /// Looks through one transaction. Coinbase outputs are left out: a payer is no miner, and they
     /// cannot be spent for 100 blocks. Outputs of Litecoin's HogEx are payments like others: that
     /// is how a payer's coins leave MWEB. Outputs of zero are no payments.
-    pub fn look(&mut self, transaction: &Transaction) {
+    pub fn look(&mut self, transaction: &Transaction, place: Place) {
         for input in &transaction.inputs {
             if self.outpoints.contains(input) {
                 let txid = transaction.txid.to_string();
@@ -68,8 +80,14 @@ impl<'a> Matcher<'a> {
             tracing::warn!(txid = %transaction.txid, inputs = transaction.inputs.len(),
                 transfers = ours.len(), per_transfer, "more inputs than are kept per transfer");
         }
-        let consumes: Vec<String> =
-            transaction.inputs.iter().take(per_transfer).map(key_of).collect();
+        let made_by_block = match (transaction.kind, place) {
+            (TransactionKind::HogEx, Place::Block(height)) => {
+                Some(format!("{HOGEX_PREFIX}{height}"))
+            }
+            _ => None,
+        };
+        let inputs = transaction.inputs.iter().take(per_transfer).map(key_of);
+        let consumes: Vec<String> = inputs.chain(made_by_block).collect();
         for (vout, output) in ours {
             self.found.transfers.push(self.transfer(&transaction.txid, vout, output, &consumes));
         }
@@ -130,7 +148,7 @@ mod tests {
     fn look(transaction: &Transaction, consumed: &HashSet<String>) -> Found {
         let watch = Watch { addresses: &Starts(5), consumed };
         let mut matcher = Matcher::new(Network::Ltc, watch);
-        matcher.look(transaction);
+        matcher.look(transaction, Place::Block(7));
         matcher.finish()
     }
 
@@ -138,11 +156,23 @@ mod tests {
     fn each_paid_output_is_a_transfer_of_its_own() {
         let outputs =
             vec![output(10, &[4]), output(11, &[5]), output(0, &[5]), output(12, &[5, 1])];
-        let found = look(&transaction(TransactionKind::HogEx, outputs), &HashSet::new());
+        let found = look(&transaction(TransactionKind::Ordinary, outputs), &HashSet::new());
         let seen: Vec<_> = found.transfers.iter().map(|t| (t.ordinal.as_str(), t.units)).collect();
         assert_eq!(seen, [("o:1", 11), ("o:3", 12)], "zero and strangers are left out");
         let keys = [format!("u:{}:0", "01".repeat(32)), format!("u:{}:7", "02".repeat(32))];
         assert!(found.transfers.iter().all(|transfer| transfer.consumes == keys));
+    }
+
+    #[test]
+    fn what_a_hogex_pays_is_marked_as_made_by_its_block() {
+        let outputs = vec![output(9, &[4]), output(10, &[5])];
+        let marks = |kind| {
+            let found = look(&transaction(kind, outputs.clone()), &HashSet::new());
+            let last = found.transfers[0].consumes.last().cloned();
+            (found.transfers.len(), last.filter(|key| key.starts_with("h:")))
+        };
+        assert_eq!(marks(TransactionKind::HogEx), (1, Some("h:7".to_owned())));
+        assert_eq!(marks(TransactionKind::Ordinary), (1, None));
     }
 
     #[test]

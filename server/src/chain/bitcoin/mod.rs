@@ -10,7 +10,7 @@ pub mod rpc;
 pub mod writer;
 
 #[cfg(test)]
-pub(super) mod fake_node;
+pub(in crate::chain) mod fake_node;
 
 pub use reader::BitcoinReader;
 pub use rpc::{RpcAuth, RpcSettings, SetupError};
@@ -32,7 +32,16 @@ pub struct ChainParameters {
     /// Hashes of the genesis blocks that count as this chain (there are several public test
     /// networks of Bitcoin), lower-case hex as explorers print it.
     pub genesis: &'static [&'static str],
+    /// The oldest node that is believed, as its `getnetworkinfo.version` counts: see
+    /// [`BTC_OLDEST_VERSION`] and [`LTC_OLDEST_VERSION`].
+    pub oldest_version: u64,
 }
+
+/// Bitcoin Core 28.0: the first that replaces whatever pays more by default, as the network does. An
+/// older one keeps showing payments that others have forgotten.
+pub const BTC_OLDEST_VERSION: u64 = 280_000;
+/// Litecoin Core 0.21.5.6, with the repair of the MWEB fault behind the fork of 13 blocks in April 2026.
+pub const LTC_OLDEST_VERSION: u64 = 210_506;
 
 impl ChainParameters {
     /// The parameters of one chain.
@@ -49,7 +58,11 @@ impl ChainParameters {
             (Network::Ltc, ChainKind::Regtest) => (Format::Litecoin, LTC_REGTEST),
             _ => return Err(SetupError::NotBitcoinLike(network, chain)),
         };
-        Ok(Self { network, chain, format, genesis })
+        let oldest_version = match format {
+            Format::Bitcoin => BTC_OLDEST_VERSION,
+            Format::Litecoin => LTC_OLDEST_VERSION,
+        };
+        Ok(Self { network, chain, format, genesis, oldest_version })
     }
 
     /// Whether blocks come from strangers over a network, so that the node may lag behind it.

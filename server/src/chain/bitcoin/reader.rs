@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::ChainParameters;
 use super::block::{Malformed, Transaction, read_block, read_header, read_transaction};
-use super::matching::Matcher;
+use super::matching::{Matcher, Place};
 use super::rpc::{CallError, Rpc, RpcSettings, SetupError, code};
 use crate::chain::{Block, BlockRef, ChainError, ChainReader, Head, Mempool, Watch};
 use crate::domain::address::ChainKind;
@@ -32,13 +32,18 @@ const TRANSACTIONS_PER_REQUEST: usize = 20;
 
 /// Reads one Bitcoin-like chain.
 pub struct BitcoinReader {
-    parameters: ChainParameters,
+    pub(super) parameters: ChainParameters,
     pub(super) rpc: Rpc,
     /// The transactions of the last mempool read (`None`: wholly inside MWEB).
     waiting: Mutex<HashMap<Txid, Waiting>>,
 }
 
 type Waiting = Option<Arc<Transaction>>;
+
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
 
 #[derive(Deserialize)]
 struct ChainInfo {
@@ -68,6 +73,28 @@ impl BitcoinReader {
     ) -> Result<Self, SetupError> {
         let parameters = ChainParameters::of(network, chain)?;
         Ok(Self { parameters, rpc: Rpc::new(settings)?, waiting: Mutex::default() })
+    }
+
+    /// The same reader, which believes nodes from `version` on instead of from the oldest that is
+    /// known to be sound. For private chains and for whoever knows better.
+    #[must_use]
+    pub const fn accepting(mut self, version: u64) -> Self {
+        self.parameters.oldest_version = version;
+        self
+    }
+
+    /// [`ChainError::Unsupported`] for a node that is too old to be believed.
+    async fn check_version(&self) -> Result<(), ChainError> {
+        let Version { version } = self.rpc.call("getnetworkinfo", json!([])).await?;
+        let oldest = self.parameters.oldest_version;
+        if version >= oldest {
+            return Ok(());
+        }
+        let network = self.parameters.network;
+        Err(ChainError::Unsupported(format!(
+            "node version {version} is older than {oldest}: update the node (or lower \
+             networks.{network}.node.oldest_version)"
+        )))
     }
 
     /// The hash of the best chain's block at `height`; `None` above its tip.
@@ -169,10 +196,12 @@ impl ChainReader for BitcoinReader {
         self.parameters.network
     }
 
-    /// [`ChainError::Invalid`] when the node is on another chain than the reader was made for.
+    /// [`ChainError::Invalid`] when the node is on another chain than the reader was made for,
+    /// [`ChainError::Unsupported`] when it is too old.
     async fn genesis(&self) -> Result<String, ChainError> {
         let hash: String = self.rpc.call("getblockhash", json!([0])).await?;
         if self.parameters.genesis.contains(&hash.as_str()) {
+            self.check_version().await?;
             return Ok(hash);
         }
         let (network, chain) = (self.parameters.network, self.parameters.chain.as_str());
@@ -182,8 +211,10 @@ impl ChainReader for BitcoinReader {
     /// On public chains a node that is still downloading what others have is
     /// [`ChainError::Transient`]: its tip lies in the past, so that having read up to it says
     /// nothing about which payments were made by now. A private chain's node has nobody to be
-    /// behind. Bitcoin-like chains state no finality.
+    /// behind. A node that is too old is [`ChainError::Unsupported`]: it may have been exchanged since
+    /// the start. Bitcoin-like chains state no finality.
     async fn head(&self) -> Result<Head, ChainError> {
+        self.check_version().await?;
         let info: ChainInfo = self.rpc.call("getblockchaininfo", json!([])).await?;
         let behind = info.headers.saturating_sub(info.blocks);
         if self.parameters.has_peers()
@@ -214,7 +245,8 @@ impl ChainReader for BitcoinReader {
             .map_err(|error| nonsense("block", &hash, &error))?;
         let reference = reference(&block.header, &hash, height)?;
         let mut matcher = Matcher::new(self.parameters.network, watch);
-        block.transactions.iter().for_each(|transaction| matcher.look(transaction));
+        let place = Place::Block(height);
+        block.transactions.iter().for_each(|transaction| matcher.look(transaction, place));
         let found = matcher.finish();
         let (transfers, consumptions) = (found.transfers, found.consumptions);
         Ok(Some(Block { reference, transfers, consumptions }))
@@ -235,7 +267,7 @@ impl ChainReader for BitcoinReader {
         let txids: Vec<Txid> = self.rpc.call("getrawmempool", json!([false])).await?;
         let mut matcher = Matcher::new(self.parameters.network, watch);
         for transaction in self.waiting(&txids).await? {
-            matcher.look(&transaction);
+            matcher.look(&transaction, Place::Mempool);
         }
         let found = matcher.finish();
         let (transfers, consumptions) = (found.transfers, found.consumptions);

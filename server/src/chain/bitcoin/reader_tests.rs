@@ -35,6 +35,10 @@ async fn reader(
     (BitcoinReader::new(Network::Ltc, chain, &node.settings).unwrap(), node)
 }
 
+fn network_info(version: u64) -> Answer {
+    Ok(json!({ "version": version, "subversion": "/Node/", "connections": 8 }))
+}
+
 async fn block_of(hash: &'static str, raw: &'static str) -> Result<Option<Block>, ChainError> {
     let (reader, _node) = reader(ChainKind::Regtest, move |method, params| match method {
         "getblockhash" if params[0] == 7 => Ok(json!(hash)),
@@ -59,7 +63,7 @@ async fn a_peg_out_is_a_payment_and_a_coinbase_is_not() {
     // The first output is the miner's own, of a script nobody derives.
     assert_eq!(paid, [("o:0", 1_049_986_120), ("o:1", 200_000_000)]);
     let spent = "u:73e98e1ea4a83c771825b74061e0f5c6d8c93a87e11dd6ed90951526ac2371ad:0";
-    assert_eq!(block.transfers[1].consumes, [spent]);
+    assert_eq!(block.transfers[1].consumes, [spent, "h:7"], "the block itself made it");
 }
 
 #[tokio::test]
@@ -81,6 +85,44 @@ async fn a_node_of_another_chain_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_too_old_is_not_believed() {
+    let genesis = ChainParameters::of(Network::Ltc, ChainKind::Mainnet).unwrap().genesis[0];
+    for (version, accepted, believed) in [
+        (210_506, None, true),
+        (220_000, None, true),
+        (210_505, None, false),
+        (210_201, None, false),
+        (210_201, Some(210_201), true),
+        (210_200, Some(210_201), false),
+    ] {
+        let (reader, _node) = reader(ChainKind::Mainnet, move |method, _| match method {
+            "getnetworkinfo" => network_info(version),
+            "getblockhash" => Ok(json!(genesis)),
+            "getblockchaininfo" => Ok(json!({
+                "blocks": 431, "headers": 431, "bestblockhash": HASH_431,
+                "initialblockdownload": false,
+            })),
+            _ => Ok(json!(RAW_431[..160])),
+        })
+        .await;
+        let reader = match accepted {
+            Some(oldest) => reader.accepting(oldest),
+            None => reader,
+        };
+        for answer in [reader.genesis().await.map(drop), reader.head().await.map(drop)] {
+            match answer {
+                Ok(()) => assert!(believed, "{version}"),
+                Err(ChainError::Unsupported(why)) => {
+                    assert!(!believed && why.contains(&format!("version {version}")), "{why}");
+                    assert!(why.contains("networks.ltc.node.oldest_version"), "{why}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_public_node_that_is_catching_up_has_no_head_yet() {
     for (chain, download, headers, usable) in [
         (ChainKind::Mainnet, false, 433, true),
@@ -93,6 +135,7 @@ async fn a_public_node_that_is_catching_up_has_no_head_yet() {
                 "blocks": 431, "headers": headers, "bestblockhash": HASH_431,
                 "initialblockdownload": download, "verificationprogress": 0.5,
             })),
+            "getnetworkinfo" => network_info(210_506),
             _ => Ok(json!(RAW_431[..160])),
         })
         .await;

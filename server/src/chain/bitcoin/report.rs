@@ -11,8 +11,10 @@ use crate::domain::time::Micros;
 /// A node's own words about its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeReport {
-    /// Its name and version, e.g. `/LitecoinCore:0.21.4/`.
+    /// Its name and version, e.g. `/LitecoinCore:0.21.5.6/`.
     pub version: String,
+    /// Whether it is older than what is believed.
+    pub is_outdated: bool,
     /// Peers it is connected to.
     pub peers: u32,
     /// How far its clock is from the median of its peers', seconds.
@@ -31,6 +33,7 @@ pub struct NodeReport {
 
 #[derive(Deserialize)]
 struct NetworkInfo {
+    version: u64,
     subversion: String,
     connections: u32,
     #[serde(default)]
@@ -63,6 +66,7 @@ impl BitcoinReader {
         let tip: HeaderInfo = self.rpc.call("getblockheader", json!([chain.bestblockhash])).await?;
         Ok(NodeReport {
             version: network.subversion,
+            is_outdated: network.version < self.parameters.oldest_version,
             peers: network.connections,
             clock_offset_seconds: network.timeoffset,
             blocks: chain.blocks,

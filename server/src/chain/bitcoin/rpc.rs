@@ -80,6 +80,17 @@ pub enum RpcAuth {
     },
     /// The file the node writes at each start; read anew when the node refuses what it said.
     CookieFile(PathBuf),
+    /// A service's key, which is the last part of its URL's path.
+    PathKey(String),
+}
+
+/// How a request names the protocol's version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `1.0`, as Bitcoin-like nodes of every version understand it.
+    V1,
+    /// `2.0`, without which EVM nodes refuse.
+    V2,
 }
 
 impl std::fmt::Debug for RpcAuth {
@@ -88,6 +99,7 @@ impl std::fmt::Debug for RpcAuth {
             Self::None => f.write_str("None"),
             Self::Password { user, .. } => write!(f, "Password({user}, redacted)"),
             Self::CookieFile(path) => write!(f, "CookieFile({})", path.display()),
+            Self::PathKey(_) => f.write_str("PathKey(redacted)"),
         }
     }
 }
@@ -162,6 +174,7 @@ pub struct Rpc(Arc<Inner>);
 struct Inner {
     http: reqwest::Client,
     url: Url,
+    dialect: Dialect,
     auth: RpcAuth,
     cookie: Mutex<Option<Credentials>>,
     next_id: AtomicU64,
@@ -179,12 +192,25 @@ impl Rpc {
     /// # Errors
     /// [`SetupError`] when the URL or the process's TLS set-up cannot be used.
     pub fn new(settings: &RpcSettings) -> Result<Self, SetupError> {
-        let url = Url::parse(&settings.url).map_err(|_| SetupError::Url("not a URL"))?;
+        Self::speaking(Dialect::V1, settings)
+    }
+
+    /// The same in another dialect.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn speaking(dialect: Dialect, settings: &RpcSettings) -> Result<Self, SetupError> {
+        let mut url = Url::parse(&settings.url).map_err(|_| SetupError::Url("not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(SetupError::Url("neither http nor https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(SetupError::Url("credentials do not belong into it"));
+        }
+        if let RpcAuth::PathKey(key) = &settings.auth
+            && let Ok(mut path) = url.path_segments_mut()
+        {
+            path.pop_if_empty().push(key);
         }
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(SetupError::Http("no rustls provider is installed".to_owned()));
@@ -198,7 +224,7 @@ impl Rpc {
             .build()
             .map_err(|error| SetupError::Http(error.to_string()))?;
         let auth = settings.auth.clone();
-        let inner = Inner { http, url, auth, cookie: Mutex::default(), next_id: 1.into() };
+        let inner = Inner { http, url, dialect, auth, cookie: Mutex::default(), next_id: 1.into() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -212,7 +238,7 @@ impl Rpc {
         params: Value,
     ) -> Result<T, CallError> {
         let id = self.next_id(1);
-        let (status, body) = self.send(request(id, method, &params).to_string()).await?;
+        let (status, body) = self.send(self.request(id, method, &params).to_string()).await?;
         let reply: Reply<'_> =
             serde_json::from_slice(&body).map_err(|_| not_json_rpc(status, &body))?;
         Ok(reply.result(&[id])?.1?)
@@ -229,7 +255,7 @@ impl Rpc {
     ) -> Result<Vec<Result<T, NodeError>>, ChainError> {
         let first = self.next_id(params.len());
         let ids: Vec<u64> = (first..).take(params.len()).collect();
-        let calls = ids.iter().zip(params).map(|(id, params)| request(*id, method, params));
+        let calls = ids.iter().zip(params).map(|(id, params)| self.request(*id, method, params));
         let (status, body) = self.send(Value::Array(calls.collect()).to_string()).await?;
         let Ok(replies) = serde_json::from_slice::<Vec<Reply<'_>>>(&body) else {
             // A node that is starting answers a batch with one error.
@@ -250,6 +276,14 @@ impl Rpc {
         }
         let complete: Option<Vec<_>> = results.into_iter().collect();
         complete.ok_or_else(|| ChainError::Invalid("a batch lacks an answer".to_owned()))
+    }
+
+    fn request(&self, id: u64, method: &str, params: &Value) -> Value {
+        let version = match self.0.dialect {
+            Dialect::V1 => "1.0",
+            Dialect::V2 => "2.0",
+        };
+        serde_json::json!({ "jsonrpc": version, "id": id, "method": method, "params": params })
     }
 
     fn next_id(&self, count: usize) -> u64 {
@@ -301,7 +335,7 @@ impl Rpc {
         refused: Option<&Credentials>,
     ) -> Result<Option<Credentials>, ChainError> {
         let path = match &self.0.auth {
-            RpcAuth::None => return Ok(None),
+            RpcAuth::None | RpcAuth::PathKey(_) => return Ok(None),
             RpcAuth::Password { user, password } => {
                 return Ok(Some(Credentials { user: user.clone(), password: password.clone() }));
             }
@@ -361,10 +395,6 @@ impl NodeError {
     fn clipped(self) -> Self {
         Self { code: self.code, message: clip(&self.message) }
     }
-}
-
-fn request(id: u64, method: &str, params: &Value) -> Value {
-    serde_json::json!({ "jsonrpc": "1.0", "id": id, "method": method, "params": params })
 }
 
 /// Reads a body chunk by chunk, no further than the limit.

@@ -153,6 +153,26 @@ async fn a_password_is_sent_and_a_refusal_of_it_is_no_passing_trouble() {
 }
 
 #[tokio::test]
+async fn a_services_key_is_part_of_the_path_and_never_shown() {
+    let node = FakeNode::raw(|request| {
+        let (line, _) = request.head.split_once(' ').unwrap();
+        assert_eq!((line, request.body["jsonrpc"].as_str()), ("post", Some("2.0")));
+        let status = if request.head.contains("post /v3/k%2fey ") { 200 } else { 401 };
+        http(status, r#"{"result":"in","id":1}"#)
+    })
+    .await;
+    let mut settings = node.settings.clone();
+    settings.url += "v3/";
+    settings.auth = RpcAuth::PathKey("k/ey".to_owned());
+    assert!(!format!("{settings:?}").contains("k/ey"), "settings are logged");
+    let rpc = Rpc::speaking(Dialect::V2, &settings).unwrap();
+    assert_eq!(rpc.call::<String>("m", json!([])).await, Ok("in".to_owned()));
+    drop(node);
+    let gone: ChainError = rpc.call::<String>("m", json!([])).await.unwrap_err().into();
+    assert!(!gone.to_string().contains("k%2Fey"), "{gone}");
+}
+
+#[tokio::test]
 async fn a_cookie_is_read_again_when_the_node_made_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(".cookie");

@@ -40,10 +40,12 @@ impl NetworkService for NetworkApi {
                 coin: network.asset().as_str().to_owned(),
                 withdrawal_minimum: network.withdrawal_minimum().to_owned(),
                 network_fee: network.withdrawal_fee().to_owned(),
-                confirmations_required: terms.confirmations,
+                confirmations_required: terms.finality.least().confirmations,
                 lag_seconds: u32::try_from(lag).unwrap_or(u32::MAX),
                 scanned_height: at.as_ref().map_or(0, |at| at.height),
                 node_height: at.as_ref().map_or(0, |at| at.node_height),
+                finalized_height: at.as_ref().and_then(|at| at.finalized_height),
+                is_finality_stalled: at.is_some_and(|at| at.is_finality_stalled(*network)),
             });
         }
         Ok(Response::new(v1::ListNetworksResponse { networks }))

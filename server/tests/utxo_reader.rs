@@ -1,28 +1,65 @@
-//! The reader and writer of Bitcoin-like chains against a real Litecoin Core in regtest.
+//! The reader and writer of Bitcoin-like chains against a real Litecoin Core and a real bitcoind in
+//! regtest: each test on both. Not here: the server above them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(missing_docs, reason = "a test binary has no readers of its interface")]
 
-#[path = "support/litecoind.rs"]
-mod litecoind;
 #[path = "support/tcp_proxy.rs"]
 mod tcp_proxy;
+#[path = "support/utxo_node.rs"]
+mod utxo_node;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use cryptopayment::chain::bitcoin::{BitcoinReader, BitcoinWriter};
+use cryptopayment::chain::bitcoin::{BitcoinReader, BitcoinWriter, RpcSettings};
 use cryptopayment::chain::{
     AddressFilter, Block, Broadcast, ChainError, ChainReader, ChainWriter, ForkFate, Mempool,
     SandboxControl, Transfer, Watch,
 };
 use cryptopayment::domain::address::ChainKind;
-use cryptopayment::domain::asset::{Asset, Network};
-use litecoind::{Litecoind, LitecoindOptions};
+use cryptopayment::domain::asset::Network;
 use serde_json::{Value, json};
 use tcp_proxy::TcpProxy;
+use utxo_node::{Kind, Mode, UtxoNode};
 
 const COIN: u128 = 100_000_000;
 const NODE_DEADLINE: Duration = Duration::from_secs(30);
+
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod litecoind {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(super::Kind::Litecoin).await;
+                }
+            )*
+        }
+        mod bitcoind {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(super::Kind::Bitcoin).await;
+                }
+            )*
+        }
+    };
+}
+
+on_both! {
+    a_payment_is_seen_waiting_and_then_included,
+    a_node_of_another_network_or_too_old_is_refused,
+    each_output_is_a_transfer_of_its_own,
+    two_hundred_outputs_and_many_transactions_in_one_block,
+    a_replacement_shows_as_a_consumption_by_another_transaction,
+    an_evicted_payment_is_gone_without_a_conflict_and_may_come_back,
+    a_fork_keeps_unconfirms_and_double_spends,
+    empty_forks_of_any_depth_change_every_hash,
+    a_reconsidered_block_is_back_with_its_payments,
+    broadcasts_say_what_became_of_them,
+    a_stopped_node_is_unavailable_until_it_runs_again,
+    a_cut_connection_is_unavailable_until_it_is_mended,
+}
 
 /// Watched scripts and outpoints, as a worker would hold them.
 #[derive(Default)]
@@ -39,7 +76,7 @@ impl AddressFilter for Watched {
 
 /// A node, a reader of it, and an address that is watched.
 struct Scene {
-    node: Litecoind,
+    node: UtxoNode,
     reader: BitcoinReader,
     watched: Watched,
     script: Vec<u8>,
@@ -47,10 +84,10 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new() -> Self {
-        let node = Litecoind::start().await;
+    async fn new(kind: Kind) -> Self {
+        let node = UtxoNode::start(kind).await;
         let reader = reader_of(&node);
-        let (script, address) = node.stranger().await.unwrap();
+        let (script, address) = node.stranger();
         let script = script.into_bytes();
         let watched = Watched { scripts: HashSet::from([script.clone()]), ..Watched::default() };
         Self { node, reader, watched, script, address }
@@ -79,8 +116,13 @@ impl Scene {
     }
 }
 
-fn reader_of(node: &Litecoind) -> BitcoinReader {
-    BitcoinReader::new(Network::Ltc, ChainKind::Regtest, &node.settings()).unwrap()
+fn reader_of(node: &UtxoNode) -> BitcoinReader {
+    reader_through(node, &node.settings())
+}
+
+fn reader_through(node: &UtxoNode, settings: &RpcSettings) -> BitcoinReader {
+    let reader = BitcoinReader::new(node.kind().network(), ChainKind::Regtest, settings).unwrap();
+    reader.accepting(node.kind().oldest_version())
 }
 
 fn txids(transfers: &[Transfer]) -> Vec<&str> {
@@ -92,11 +134,10 @@ fn consumers(consumptions: &[cryptopayment::chain::Consumption]) -> HashSet<&str
     consumptions.iter().map(|consumption| consumption.txid.as_str()).collect()
 }
 
-#[tokio::test]
-async fn a_payment_is_seen_waiting_and_then_included() {
-    let mut scene = Scene::new().await;
+async fn a_payment_is_seen_waiting_and_then_included(kind: Kind) {
+    let mut scene = Scene::new(kind).await;
     let paid = scene.pay(COIN / 3).await;
-    assert_eq!((paid.asset, &paid.address_key), (Asset::Ltc, &scene.script));
+    assert_eq!((paid.asset, &paid.address_key), (kind.network().asset(), &scene.script));
     assert_eq!(paid.consumes.len(), 1);
 
     let tip = scene.node.mine(1).await.unwrap();
@@ -116,20 +157,26 @@ async fn a_payment_is_seen_waiting_and_then_included() {
     assert_eq!(scene.reader.genesis().await, scene.node.call("getblockhash", json!([0])).await);
 }
 
-#[tokio::test]
-async fn a_node_of_another_network_is_refused() {
-    let node = Litecoind::start().await;
-    for (network, chain) in [(Network::Ltc, ChainKind::Mainnet), (Network::Btc, ChainKind::Regtest)]
-    {
+async fn a_node_of_another_network_or_too_old_is_refused(kind: Kind) {
+    let node = UtxoNode::start(kind).await;
+    let other = if kind == Kind::Bitcoin { Network::Ltc } else { Network::Btc };
+    for (network, chain) in [(kind.network(), ChainKind::Mainnet), (other, ChainKind::Regtest)] {
         let reader = BitcoinReader::new(network, chain, &node.settings()).unwrap();
         assert!(matches!(reader.genesis().await, Err(ChainError::Invalid(_))));
     }
+    let info: Value = node.call("getnetworkinfo", json!([])).await.unwrap();
+    let version = info["version"].as_u64().unwrap();
+    let reader = reader_of(&node).accepting(version);
+    assert!(reader.genesis().await.is_ok() && reader.head().await.is_ok());
+    let reader = reader.accepting(version + 1);
+    for refused in [reader.genesis().await.map(drop), reader.head().await.map(drop)] {
+        assert!(matches!(refused, Err(ChainError::Unsupported(_))), "{refused:?}");
+    }
 }
 
-#[tokio::test]
-async fn each_output_is_a_transfer_of_its_own() {
-    let scene = Scene::new().await;
-    let (_, stranger) = scene.node.stranger().await.unwrap();
+async fn each_output_is_a_transfer_of_its_own(kind: Kind) {
+    let scene = Scene::new(kind).await;
+    let (_, stranger) = scene.node.stranger();
     let ours = scene.address.clone();
     let outputs = [(ours.clone(), COIN), (stranger, 2 * COIN), (ours, 3 * COIN)];
     let txid = scene.node.pay(&outputs).await.unwrap();
@@ -143,9 +190,8 @@ async fn each_output_is_a_transfer_of_its_own() {
     assert_eq!(seen, [(txid.as_str(), "o:0", COIN), (txid.as_str(), "o:2", 3 * COIN)]);
 }
 
-#[tokio::test]
-async fn two_hundred_outputs_and_many_transactions_in_one_block() {
-    let scene = Scene::new().await;
+async fn two_hundred_outputs_and_many_transactions_in_one_block(kind: Kind) {
+    let scene = Scene::new(kind).await;
     let outputs: Vec<_> = (0..200).map(|n| (scene.address.clone(), COIN / 100 + n)).collect();
     scene.node.pay(&outputs).await.unwrap();
     for n in 0..45 {
@@ -162,9 +208,8 @@ async fn two_hundred_outputs_and_many_transactions_in_one_block() {
     assert_eq!(ids.len(), 245, "no two share an identity");
 }
 
-#[tokio::test]
-async fn a_replacement_shows_as_a_consumption_by_another_transaction() {
-    let mut scene = Scene::new().await;
+async fn a_replacement_shows_as_a_consumption_by_another_transaction(kind: Kind) {
+    let mut scene = Scene::new(kind).await;
     let paid = scene.pay(COIN).await;
     let other = scene.node.replace(&paid.txid, &[]).await.unwrap();
     let mempool = scene.mempool().await;
@@ -178,9 +223,8 @@ async fn a_replacement_shows_as_a_consumption_by_another_transaction() {
     assert_eq!(mempool.transfers[0].consumes, paid.consumes);
 }
 
-#[tokio::test]
-async fn an_evicted_payment_is_gone_without_a_conflict_and_may_come_back() {
-    let mut scene = Scene::new().await;
+async fn an_evicted_payment_is_gone_without_a_conflict_and_may_come_back(kind: Kind) {
+    let mut scene = Scene::new(kind).await;
     let paid = scene.pay(COIN).await;
     let stays = scene.pay(2 * COIN).await;
     let raw = scene.node.raw_transaction(&paid.txid).await.unwrap();
@@ -194,9 +238,8 @@ async fn an_evicted_payment_is_gone_without_a_conflict_and_may_come_back() {
     assert!(scene.node.evict("ab").await.is_err(), "only what waits can be forgotten");
 }
 
-#[tokio::test]
-async fn a_fork_keeps_unconfirms_and_double_spends() {
-    let mut scene = Scene::new().await;
+async fn a_fork_keeps_unconfirms_and_double_spends(kind: Kind) {
+    let mut scene = Scene::new(kind).await;
     let kept = scene.pay(COIN).await;
     let base = scene.node.mine(1).await.unwrap();
     let freed = scene.pay(2 * COIN).await;
@@ -232,9 +275,8 @@ async fn a_fork_keeps_unconfirms_and_double_spends() {
     assert_eq!(scene.block(again.height).await.transfers, [freed]);
 }
 
-#[tokio::test]
-async fn empty_forks_of_any_depth_change_every_hash() {
-    let scene = Scene::new().await;
+async fn empty_forks_of_any_depth_change_every_hash(kind: Kind) {
+    let scene = Scene::new(kind).await;
     let start = scene.node.mine(3).await.unwrap();
     let mut seen = HashSet::from([start.hash]);
     for depth in [1, 3, 2] {
@@ -245,9 +287,8 @@ async fn empty_forks_of_any_depth_change_every_hash() {
     assert_eq!(scene.reader.head().await.unwrap().tip.height, start.height + 3);
 }
 
-#[tokio::test]
-async fn a_reconsidered_block_is_back_with_its_payments() {
-    let mut scene = Scene::new().await;
+async fn a_reconsidered_block_is_back_with_its_payments(kind: Kind) {
+    let mut scene = Scene::new(kind).await;
     let paid = scene.pay(COIN).await;
     let tip = scene.node.mine(1).await.unwrap();
     scene.node.invalidate(&tip.hash).await.unwrap();
@@ -257,11 +298,10 @@ async fn a_reconsidered_block_is_back_with_its_payments() {
     assert_eq!(scene.block(tip.height).await.transfers, [paid]);
 }
 
-#[tokio::test]
-async fn broadcasts_say_what_became_of_them() {
-    let scene = Scene::new().await;
-    let writer =
-        BitcoinWriter::new(Network::Ltc, ChainKind::Regtest, &scene.node.settings()).unwrap();
+async fn broadcasts_say_what_became_of_them(kind: Kind) {
+    let scene = Scene::new(kind).await;
+    let settings = scene.node.settings();
+    let writer = BitcoinWriter::new(kind.network(), ChainKind::Regtest, &settings).unwrap();
     let raw = scene.node.sign_payment(&[(scene.address.clone(), COIN)]).await.unwrap();
     assert_eq!(writer.broadcast(&raw).await, Ok(Broadcast::Accepted));
     assert_eq!(writer.broadcast(&raw).await, Ok(Broadcast::Accepted), "it waits already");
@@ -282,9 +322,8 @@ async fn broadcasts_say_what_became_of_them() {
     assert!(matches!(refused, Broadcast::Rejected(_)), "{refused:?}");
 }
 
-#[tokio::test]
-async fn a_stopped_node_is_unavailable_until_it_runs_again() {
-    let mut scene = Scene::new().await;
+async fn a_stopped_node_is_unavailable_until_it_runs_again(kind: Kind) {
+    let mut scene = Scene::new(kind).await;
     let paid = scene.pay(COIN).await;
     let before = scene.reader.head().await.unwrap();
     scene.node.stop().await;
@@ -309,13 +348,12 @@ async fn a_stopped_node_is_unavailable_until_it_runs_again() {
     assert_eq!(view.transfers, [paid], "what waited still waits");
 }
 
-#[tokio::test]
-async fn a_cut_connection_is_unavailable_until_it_is_mended() {
-    let node = Litecoind::start().await;
+async fn a_cut_connection_is_unavailable_until_it_is_mended(kind: Kind) {
+    let node = UtxoNode::start(kind).await;
     let proxy = TcpProxy::to(node.rpc_port()).await;
     let mut settings = node.settings();
     settings.url = format!("http://127.0.0.1:{}/", proxy.port());
-    let reader = BitcoinReader::new(Network::Ltc, ChainKind::Regtest, &settings).unwrap();
+    let reader = reader_through(&node, &settings);
     let head = reader.head().await.unwrap();
     proxy.cut();
     let failure = reader.head().await;
@@ -326,7 +364,7 @@ async fn a_cut_connection_is_unavailable_until_it_is_mended() {
 
 #[tokio::test]
 async fn a_payment_out_of_mweb_is_seen_in_the_hogex() {
-    let node = Litecoind::start_with(LitecoindOptions { mweb: true }).await;
+    let node = UtxoNode::start_in(Kind::Litecoin, Mode::Mweb).await;
     let reader = reader_of(&node);
     node.call::<Value>("createwallet", json!(["payer"])).await.unwrap();
     let hidden: String = node.call("getnewaddress", json!(["", "mweb"])).await.unwrap();
@@ -336,7 +374,7 @@ async fn a_payment_out_of_mweb_is_seen_in_the_hogex() {
     node.call::<Value>("generatetodescriptor", json!([431 - height, "raw(51)"])).await.unwrap();
     let peg_in: String = node.call("sendtoaddress", json!([hidden, 5])).await.unwrap();
 
-    let (script, address) = node.stranger().await.unwrap();
+    let (script, address) = node.stranger();
     let watched = Watched { scripts: HashSet::from([script.into_bytes()]), ..Watched::default() };
     let watch = Watch { addresses: &watched, consumed: &watched.consumed };
     assert_eq!(reader.mempool(watch).await, Ok(Some(Mempool::default())), "{peg_in} reads well");

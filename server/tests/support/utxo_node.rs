@@ -1,12 +1,13 @@
-//! A private Litecoin Core in regtest, started from `LITECOIND` or Debian's package, with a driver
-//! that implements `SandboxControl` on it. The driver signs with a key of its own and never uses
-//! the node's wallet: wallets resend what a test had the node forget. Not here: assertions.
+//! A private Litecoin Core or bitcoind in regtest, started from `LITECOIND` or `BITCOIND` or from where
+//! `make test` puts it, with a driver that implements `SandboxControl` on it. The driver signs with a
+//! key of its own and never uses the node's wallet: wallets resend what a test had the node forget.
+//! Not here: assertions.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bitcoin::absolute::LockTime;
+use bitcoin::bech32::{Hrp, segwit};
+use bitcoin::block::Header;
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
@@ -25,35 +28,100 @@ use bitcoin::{
 use cryptopayment::chain::bitcoin::rpc::Rpc;
 use cryptopayment::chain::bitcoin::{RpcAuth, RpcSettings};
 use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
+use cryptopayment::domain::asset::Network;
 use cryptopayment::domain::time::Micros;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const DEBIAN_PATH: &str = "/usr/lib/litecoin/litecoind";
 const START_DEADLINE_SECONDS: u64 = 60;
 const POLL_MILLIS: u64 = 20;
 const CALL_TIMEOUT_SECONDS: u64 = 30;
 /// Blocks mined at the start; their coins are spendable 100 blocks later. Stays below height 432,
 /// where MWEB would activate.
-const FIRST_BLOCKS: u64 = 350;
+pub const FIRST_BLOCKS: u64 = 350;
 const MATURITY_BLOCKS: u64 = 100;
 const FEE_BASE_UNITS: u64 = 100_000;
 const FEE_UNITS_PER_OUTPUT: u64 = 1_000;
 /// Smaller change goes to the fee.
 const SMALLEST_CHANGE_UNITS: u64 = 100_000;
 
+/// Which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Litecoin Core 0.21, Debian's package.
+    Litecoin,
+    /// Bitcoin Core or Knots, 28 or later.
+    Bitcoin,
+}
+
+impl Kind {
+    /// The network that it is a node of.
+    pub const fn network(self) -> Network {
+        match self {
+            Self::Litecoin => Network::Ltc,
+            Self::Bitcoin => Network::Btc,
+        }
+    }
+
+    /// The oldest version that a test's server believes: Debian's Litecoin Core is too old for money.
+    pub const fn oldest_version(self) -> u64 {
+        match self {
+            Self::Litecoin => 210_201,
+            Self::Bitcoin => 280_000,
+        }
+    }
+
+    /// How segwit addresses begin in regtest.
+    const fn hrp(self) -> &'static str {
+        match self {
+            Self::Litecoin => "rltc",
+            Self::Bitcoin => "bcrt",
+        }
+    }
+
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Litecoin => "LITECOIND",
+            Self::Bitcoin => "BITCOIND",
+        }
+    }
+
+    /// What the environment names, or where `make test` finds or puts it.
+    fn program(self) -> PathBuf {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let path = std::env::var_os(self.variable()).map_or_else(
+            || match self {
+                Self::Litecoin => PathBuf::from("/usr/lib/litecoin/litecoind"),
+                Self::Bitcoin => root.join(".cache/test-parts/bitcoind/bitcoind"),
+            },
+            PathBuf::from,
+        );
+        let shown = path.display();
+        assert!(path.exists(), "{}: {shown} is missing: run `make test`", self.variable());
+        path
+    }
+}
+
 /// How a node is started.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LitecoindOptions {
-    /// MWEB activates at height 432 (which must hold a peg-in) and the node has a wallet.
-    pub mweb: bool,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Without MWEB, with an index of all transactions.
+    #[default]
+    Plain,
+    /// Litecoin: MWEB activates at height 432 (which must hold a peg-in) and the node has a wallet.
+    Mweb,
+    /// Bitcoin: forgets old blocks when it is asked to, in small files.
+    Pruned,
 }
 
 /// A running node; killed when dropped.
-pub struct Litecoind {
-    options: LitecoindOptions,
+pub struct UtxoNode {
+    kind: Kind,
+    mode: Mode,
     datadir: TempDir,
     rpc_port: u16,
+    password: String,
+    settings: RpcSettings,
     child: Mutex<Option<Child>>,
     rpc: Rpc,
     key: PrivateKey,
@@ -63,7 +131,7 @@ pub struct Litecoind {
     strangers: AtomicU64,
 }
 
-impl Drop for Litecoind {
+impl Drop for UtxoNode {
     fn drop(&mut self) {
         if let Some(child) = self.child.get_mut().unwrap().as_mut() {
             let _ = child.kill();
@@ -72,25 +140,36 @@ impl Drop for Litecoind {
     }
 }
 
-impl Litecoind {
-    /// Starts a node without MWEB and mines coins for its driver.
-    pub async fn start() -> Self {
-        Self::start_with(LitecoindOptions::default()).await
+impl UtxoNode {
+    /// Starts a plain node and mines coins for its driver.
+    pub async fn start(kind: Kind) -> Self {
+        Self::start_in(kind, Mode::Plain).await
     }
 
     /// Starts a node and mines coins for its driver.
-    pub async fn start_with(options: LitecoindOptions) -> Self {
+    pub async fn start_in(kind: Kind, mode: Mode) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let rpc_port = listener.local_addr().unwrap().port();
         drop(listener);
         let secret = SecretKey::from_slice(&[0x11; 32]).unwrap();
+        let datadir = TempDir::new().unwrap();
+        // Nobody else's: should another node have got the port, it does not answer for this one.
+        let password = datadir.path().file_name().unwrap().to_string_lossy().into_owned();
+        let settings = RpcSettings {
+            url: format!("http://127.0.0.1:{rpc_port}/"),
+            auth: RpcAuth::Password { user: "test".to_owned(), password: password.clone() },
+            timeout: Duration::from_secs(CALL_TIMEOUT_SECONDS),
+        };
         let node = Self {
-            options,
-            datadir: TempDir::new().unwrap(),
+            kind,
+            mode,
+            datadir,
             rpc_port,
+            password,
             child: Mutex::default(),
-            rpc: Rpc::new(&settings_for(rpc_port)).unwrap(),
+            rpc: Rpc::new(&settings).unwrap(),
+            settings,
             key: PrivateKey::new(secret, bitcoin::Network::Regtest),
             next_coin: AtomicU64::new(1),
             strangers: AtomicU64::default(),
@@ -100,9 +179,24 @@ impl Litecoind {
         node
     }
 
+    /// Which program it is.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// How a reader or writer reaches the node.
     pub fn settings(&self) -> RpcSettings {
-        settings_for(self.rpc_port)
+        self.settings.clone()
+    }
+
+    /// The password of its only user, `test`.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The key that the driver signs with.
+    pub const fn key(&self) -> &PrivateKey {
+        &self.key
     }
 
     /// The port of the node's RPC on the loopback interface.
@@ -110,12 +204,12 @@ impl Litecoind {
         self.rpc_port
     }
 
-    /// Starts the program (again) and waits until it answers.
+    /// Starts the program (again) and waits until it answers and has read back what waited.
     pub async fn run(&self) {
         let deadline = Instant::now() + Duration::from_secs(START_DEADLINE_SECONDS);
         let mut child = self.spawn();
         while self.call::<u64>("getblockcount", json!([])).await.is_err() {
-            assert!(Instant::now() < deadline, "litecoind does not answer: {}", self.log());
+            assert!(Instant::now() < deadline, "{:?} does not answer: {}", self.kind, self.log());
             if child.try_wait().unwrap().is_some() {
                 // Most likely another process has the port for a moment.
                 child = self.spawn();
@@ -123,6 +217,15 @@ impl Litecoind {
             tokio::time::sleep(Duration::from_millis(POLL_MILLIS)).await;
         }
         *self.child.lock().unwrap() = Some(child);
+        while self.call::<Value>("getmempoolinfo", json!([])).await.unwrap()["loaded"] != true {
+            assert!(
+                Instant::now() < deadline,
+                "{:?} does not read back: {}",
+                self.kind,
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(POLL_MILLIS)).await;
+        }
     }
 
     /// Stops the program in good order; what waits is saved and read back by [`Self::run`].
@@ -133,7 +236,7 @@ impl Litecoind {
         while child.try_wait().unwrap().is_none() {
             if Instant::now() >= deadline {
                 let _ = child.kill();
-                panic!("litecoind does not stop: {}", self.log());
+                panic!("{:?} does not stop: {}", self.kind, self.log());
             }
             tokio::time::sleep(Duration::from_millis(POLL_MILLIS)).await;
         }
@@ -158,11 +261,11 @@ impl Litecoind {
     }
 
     /// A new script that nobody can spend from, and its address.
-    pub async fn stranger(&self) -> Result<(ScriptBuf, String), ChainError> {
+    pub fn stranger(&self) -> (ScriptBuf, String) {
         let script = self.strange_script();
-        let decoded: Value = self.call("decodescript", json!([script.to_hex_string()])).await?;
-        let address = decoded["addresses"][0].as_str().expect("a witness program has an address");
-        Ok((script, address.to_owned()))
+        let hrp = Hrp::parse(self.kind.hrp()).unwrap();
+        let address = segwit::encode_v0(hrp, &script.as_bytes()[2..]).unwrap();
+        (script, address)
     }
 
     /// The bytes of a transaction that waits or is in a block.
@@ -174,13 +277,18 @@ impl Litecoind {
     /// Makes and signs a payment without sending it.
     pub async fn sign_payment(&self, outputs: &[(String, u128)]) -> Result<Vec<u8>, ChainError> {
         let outputs = self.outputs(outputs).await?;
+        Ok(serialize(&self.payment(outputs).await?))
+    }
+
+    /// Makes and signs a transaction with these outputs, whatever their scripts.
+    pub async fn payment(&self, outputs: Vec<TxOut>) -> Result<Transaction, ChainError> {
         let fee = FEE_BASE_UNITS + FEE_UNITS_PER_OUTPUT * outputs.len() as u64;
         let needed = total(&outputs) + fee;
         let mut coins = Vec::new();
         while coins.iter().map(|(_, coin): &(_, TxOut)| coin.value.to_sat()).sum::<u64>() < needed {
             coins.push(self.coin().await?);
         }
-        Ok(serialize(&self.sign(&coins, outputs, fee)))
+        Ok(self.sign(&coins, outputs, fee))
     }
 
     /// Sends signed bytes; a fee of any height is fine.
@@ -189,22 +297,26 @@ impl Litecoind {
     }
 
     fn spawn(&self) -> Child {
-        let program = std::env::var_os("LITECOIND").map_or(DEBIAN_PATH.into(), PathBuf::from);
-        assert!(
-            program.exists(),
-            "{} is missing: install Debian's package `litecoind` or set LITECOIND",
-            program.display()
-        );
-        let mut command = Command::new(program);
+        let mut command = Command::new(self.kind.program());
         command
             .arg(format!("-datadir={}", self.datadir.path().display()))
             .arg(format!("-rpcport={}", self.rpc_port))
-            .args(["-regtest", "-server=1", "-txindex=1", "-fallbackfee=0.0002"])
-            .args(["-rpcuser=test", "-rpcpassword=test", "-rpcbind=127.0.0.1"])
-            .args(["-rpcallowip=127.0.0.1", "-printtoconsole=0", "-mempoolreplacement=1"])
-            .args(["-listen=0", "-dnsseed=0", "-discover=0", "-listenonion=0"]);
-        if !self.options.mweb {
-            command.args(["-vbparams=mweb:-2:-2", "-disablewallet"]);
+            .args(["-regtest", "-server=1", "-acceptnonstdtxn=1", "-printtoconsole=0"])
+            .args(["-rpcuser=test", "-rpcbind=127.0.0.1"])
+            .arg(format!("-rpcpassword={}", self.password))
+            .args(["-rpcallowip=127.0.0.1", "-listen=0", "-dnsseed=0", "-discover=0"])
+            .args(["-listenonion=0"]);
+        match self.mode {
+            Mode::Pruned => command.args(["-prune=1", "-fastprune", "-disablewallet"]),
+            Mode::Mweb => command.args(["-txindex=1", "-fallbackfee=0.0002"]),
+            Mode::Plain => command.args(["-txindex=1", "-disablewallet"]),
+        };
+        if self.kind == Kind::Litecoin {
+            // Off by default, unlike Bitcoin's.
+            command.arg("-mempoolreplacement=1");
+            if self.mode == Mode::Plain {
+                command.arg("-vbparams=mweb:-2:-2");
+            }
         }
         let output = File::create(self.datadir.path().join("output")).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
@@ -219,36 +331,42 @@ impl Litecoind {
             .join(" || ")
     }
 
-    fn own_script(&self) -> ScriptBuf {
+    /// The script that the driver mines to and spends from.
+    pub fn own_script(&self) -> ScriptBuf {
         let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), &self.key).unwrap();
         ScriptBuf::new_p2wpkh(&public.wpubkey_hash())
     }
 
-    fn strange_script(&self) -> ScriptBuf {
+    pub fn strange_script(&self) -> ScriptBuf {
         let number = self.strangers.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         ScriptBuf::from_bytes([&[0, 20][..], &[0xee; 12], &number].concat())
     }
 
     /// Mines blocks with everything that waits; their coins are the driver's.
     async fn generate(&self, blocks: u64) -> Result<(), ChainError> {
-        let own = format!("raw({})", self.own_script().to_hex_string());
-        self.call::<Value>("generatetodescriptor", json!([blocks, own])).await?;
+        self.generate_to(blocks, &self.own_script()).await
+    }
+
+    /// Mines blocks with everything that waits; their coins go to this script.
+    pub async fn generate_to(&self, blocks: u64, script: &ScriptBuf) -> Result<(), ChainError> {
+        let miner = format!("raw({})", script.to_hex_string());
+        self.call::<Value>("generatetodescriptor", json!([blocks, miner])).await?;
         Ok(())
     }
 
     /// Mines one block of exactly these transactions. Its coinbase pays a stranger of its own:
     /// otherwise an empty block could be the very one that was just invalidated.
-    async fn generate_exactly(&self, transactions: &[String]) -> Result<(), ChainError> {
+    pub async fn generate_exactly(&self, transactions: &[String]) -> Result<(), ChainError> {
         let stranger = format!("raw({})", self.strange_script().to_hex_string());
         self.call::<Value>("generateblock", json!([stranger, transactions])).await?;
         Ok(())
     }
 
-    async fn height(&self) -> Result<u64, ChainError> {
+    pub async fn height(&self) -> Result<u64, ChainError> {
         self.call("getblockcount", json!([])).await
     }
 
-    async fn block_hash(&self, height: u64) -> Result<String, ChainError> {
+    pub async fn block_hash(&self, height: u64) -> Result<String, ChainError> {
         self.call("getblockhash", json!([height])).await
     }
 
@@ -261,7 +379,9 @@ impl Litecoind {
 
     async fn tip(&self) -> Result<BlockRef, ChainError> {
         let height = self.height().await?;
-        let header = self.block(height).await?.header;
+        let hash = self.block_hash(height).await?;
+        let text: String = self.call("getblockheader", json!([hash, false])).await?;
+        let header: Header = deserialize(&hex::decode(text).unwrap()).unwrap();
         Ok(BlockRef {
             height,
             hash: header.block_hash().to_string(),
@@ -271,7 +391,7 @@ impl Litecoind {
     }
 
     /// A coinbase not spent yet, the deepest first: forks of the newest blocks leave it alone.
-    async fn coin(&self) -> Result<(OutPoint, TxOut), ChainError> {
+    pub async fn coin(&self) -> Result<(OutPoint, TxOut), ChainError> {
         let own = self.own_script();
         loop {
             let height = self.next_coin.fetch_add(1, Ordering::Relaxed);
@@ -317,7 +437,7 @@ impl Litecoind {
     }
 
     /// A signed transaction that spends what `old` spends, for a higher fee and fee rate.
-    async fn conflicting(
+    pub async fn conflicting(
         &self,
         old: &Transaction,
         wanted: &[(String, u128)],
@@ -338,7 +458,18 @@ impl Litecoind {
     }
 
     /// Spends `coins`, all of the driver's own script; signals that it may be replaced (BIP 125).
-    fn sign(&self, coins: &[(OutPoint, TxOut)], mut output: Vec<TxOut>, fee: u64) -> Transaction {
+    pub fn sign(&self, coins: &[(OutPoint, TxOut)], output: Vec<TxOut>, fee: u64) -> Transaction {
+        self.sign_in_sequence(coins, output, fee, Sequence::ENABLE_RBF_NO_LOCKTIME)
+    }
+
+    /// The same with a sequence of the caller's for every input.
+    pub fn sign_in_sequence(
+        &self,
+        coins: &[(OutPoint, TxOut)],
+        mut output: Vec<TxOut>,
+        fee: u64,
+        sequence: Sequence,
+    ) -> Transaction {
         let secp = Secp256k1::new();
         let own = self.own_script();
         let spent: u64 = coins.iter().map(|(_, coin)| coin.value.to_sat()).sum();
@@ -351,7 +482,7 @@ impl Litecoind {
             .map(|(outpoint, _)| TxIn {
                 previous_output: *outpoint,
                 script_sig: ScriptBuf::new(),
-                sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+                sequence,
                 witness: Witness::new(),
             })
             .collect();
@@ -371,7 +502,7 @@ impl Litecoind {
 }
 
 #[async_trait]
-impl SandboxControl for Litecoind {
+impl SandboxControl for UtxoNode {
     async fn pay(&self, outputs: &[(String, u128)]) -> Result<String, ChainError> {
         let raw = self.sign_payment(outputs).await?;
         self.send(&raw).await
@@ -453,14 +584,6 @@ impl SandboxControl for Litecoind {
             self.generate_exactly(included).await?;
         }
         self.tip().await
-    }
-}
-
-fn settings_for(rpc_port: u16) -> RpcSettings {
-    RpcSettings {
-        url: format!("http://127.0.0.1:{rpc_port}/"),
-        auth: RpcAuth::Password { user: "test".to_owned(), password: "test".to_owned() },
-        timeout: Duration::from_secs(CALL_TIMEOUT_SECONDS),
     }
 }
 

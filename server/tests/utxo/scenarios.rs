@@ -1,20 +1,43 @@
 //! What only a real node can show: it stops, it is cut off, it changes its mind about blocks, it is
-//! wiped. Each story ends in the right books.
+//! another one than before. Each story ends in the right books; `every_scenario!` makes the tests.
 
+use cryptopayment::app::doctor::{self, Check, Examination, State};
 use cryptopayment::chain::{ForkFate, SandboxControl as _};
+use cryptopayment::config::{Config, Flags};
+use cryptopayment::env::Env;
+use cryptopayment_sdk::CreateInvoice;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 
-use crate::NodeWorld;
-use crate::conformance::world::{asked, share};
-use crate::support::server::{Engine, eventually};
+use crate::conformance::world::{World, asked, share};
+use crate::support::server::eventually;
+use crate::world::NodeWorld;
 
-async fn start() -> NodeWorld {
-    NodeWorld::start(Engine::Postgres).await
+/// Every scenario; `$world` is an async expression that gives a [`NodeWorld`].
+#[macro_export]
+macro_rules! every_scenario {
+    ($world:expr) => {
+        $crate::every_scenario! { $world;
+            two_hundred_invoices_paid_in_one_block,
+            a_node_that_stops_and_comes_back_loses_nothing,
+            while_the_node_is_cut_off_nobody_is_late,
+            a_reorganisation_while_down_is_found_at_the_next_start,
+            blocks_invalidated_and_reconsidered_end_where_they_began,
+            another_chain_under_the_same_database_refuses_to_start,
+            a_node_that_is_too_old_is_refused_at_the_start,
+        }
+    };
+    ($world:expr; $($scenario:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                $crate::scenarios::$scenario($world.await).await;
+            }
+        )*
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_invoices_paid_in_one_block() {
-    let NodeWorld { world, .. } = start().await;
+pub async fn two_hundred_invoices_paid_in_one_block(world: NodeWorld) {
+    let NodeWorld { world, .. } = world;
     let mut invoices: Vec<Invoice> = Vec::new();
     for _ in 0..200 {
         invoices.push(world.invoice().await);
@@ -31,15 +54,14 @@ async fn two_hundred_invoices_paid_in_one_block() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_stops_and_comes_back_loses_nothing() {
-    let NodeWorld { world, node, .. } = start().await;
+pub async fn a_node_that_stops_and_comes_back_loses_nothing(world: NodeWorld) {
+    let NodeWorld { world, node, .. } = world;
     let invoice = world.invoice().await;
     let txid = world.pay(&invoice, 1, 1).await;
     world.wait_seen(&invoice, &txid).await;
     world.chain.mine(1).await.unwrap();
     node.stop().await;
-    let other = world.client.create_invoice(cryptopayment_sdk::CreateInvoice::new("ltc", "20"));
+    let other = world.client.create_invoice(CreateInvoice::new(world.network.as_str(), "20"));
     let other = other.await.unwrap().invoice.unwrap();
     node.run().await;
     world.pay(&other, 1, 1).await;
@@ -51,9 +73,8 @@ async fn a_node_that_stops_and_comes_back_loses_nothing() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_node_is_cut_off_nobody_is_late() {
-    let NodeWorld { world, proxy, .. } = start().await;
+pub async fn while_the_node_is_cut_off_nobody_is_late(world: NodeWorld) {
+    let NodeWorld { world, proxy, .. } = world;
     let (paid, unpaid) = (world.invoice().await, world.invoice().await);
     proxy.cut();
     // Paid in time, on a chain that we can not read.
@@ -63,8 +84,8 @@ async fn while_the_node_is_cut_off_nobody_is_late() {
     // Something that the server does in its own time happens, and the invoices still wait.
     let lag = eventually("the lag is told", || async {
         let networks = world.client.networks().await.unwrap();
-        let ltc = networks.into_iter().find(|network| network.network == "ltc").unwrap();
-        (ltc.lag_seconds >= 31 * 60).then_some(ltc.lag_seconds)
+        let own = networks.into_iter().find(|told| told.network == world.network.as_str()).unwrap();
+        (own.lag_seconds >= 31 * 60).then_some(own.lag_seconds)
     })
     .await;
     assert!(lag >= 31 * 60);
@@ -80,9 +101,8 @@ async fn while_the_node_is_cut_off_nobody_is_late() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reorganisation_while_down_is_found_at_the_next_start() {
-    let NodeWorld { mut world, node, .. } = start().await;
+pub async fn a_reorganisation_while_down_is_found_at_the_next_start(world: NodeWorld) {
+    let NodeWorld { mut world, node, .. } = world;
     let (moved, lost) = (world.invoice().await, world.invoice().await);
     let good = world.pay(&moved, 1, 1).await;
     let bad = world.pay(&lost, 1, 1).await;
@@ -107,9 +127,8 @@ async fn a_reorganisation_while_down_is_found_at_the_next_start() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn blocks_invalidated_and_reconsidered_end_where_they_began() {
-    let NodeWorld { world, node, .. } = start().await;
+pub async fn blocks_invalidated_and_reconsidered_end_where_they_began(world: NodeWorld) {
+    let NodeWorld { world, node, .. } = world;
     let invoice = world.invoice().await;
     let txid = world.pay(&invoice, 1, 1).await;
     world.wait_seen(&invoice, &txid).await;
@@ -124,7 +143,7 @@ async fn blocks_invalidated_and_reconsidered_end_where_they_began() {
         .unwrap();
     node.invalidate(&first).await.unwrap();
     // Another branch, longer than what is left, without the payment.
-    let stranger = node.stranger().await.unwrap().1;
+    let stranger = node.stranger().1;
     for _ in 0..=required {
         let _: serde_json::Value =
             node.call("generateblock", serde_json::json!([stranger, []])).await.unwrap();
@@ -143,11 +162,37 @@ async fn blocks_invalidated_and_reconsidered_end_where_they_began() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_chain_under_the_same_database_refuses_to_start() {
-    let NodeWorld { mut world, .. } = start().await;
+pub async fn another_chain_under_the_same_database_refuses_to_start(world: NodeWorld) {
+    let NodeWorld { mut world, .. } = world;
     world.server.stop().await;
-    let sandbox = "[networks.ltc]\nblock_seconds = 0\npoll_milliseconds = 50";
-    let error = world.server.refuses_to_run_with(sandbox).await;
+    let table = format!("[networks.{}]", world.network);
+    let sandbox = format!("{table}\nblock_seconds = 0\npoll_milliseconds = 50");
+    let error = world.server.refuses_to_run_with(&sandbox).await;
     assert!(error.contains("another chain"), "{error}");
+}
+
+pub async fn a_node_that_is_too_old_is_refused_at_the_start(world: NodeWorld) {
+    let NodeWorld { mut world, node, settings, .. } = world;
+    let info: serde_json::Value = node.call("getnetworkinfo", serde_json::json!([])).await.unwrap();
+    world.server.stop().await;
+    let ours = settings.replace(&format!("= {}", node.kind().oldest_version()), "= 999999999");
+    assert_ne!(ours, settings);
+    let error = world.server.refuses_to_run_with(&ours).await;
+    let version = format!("node version {} is older than 999999999", info["version"]);
+    assert!(error.contains(&version), "{error}");
+    assert!(error.contains(&format!("networks.{}", world.network)), "{error}");
+    let found = doctor_says(&world, &format!("node {}", world.network)).await;
+    assert_eq!(found.state, State::Fail, "{found:?}");
+    assert!(found.cure.contains("update the node"), "{found:?}");
+}
+
+/// The check of this name, by the settings that the server refused last.
+async fn doctor_says(world: &World, name: &str) -> Check {
+    let directory = world.server.directory.path();
+    let flags = Flags { data_dir: Some(directory.join("data")) };
+    let config = Config::load(Some(&directory.join("refused.toml")), &flags).unwrap();
+    let examination =
+        Examination { config: &config, file: None, is_running: false, send_test: false };
+    let checks = doctor::examine(examination, &Env::system(), |_| {}).await;
+    checks.into_iter().find(|check| check.name == name).expect("it was looked at")
 }

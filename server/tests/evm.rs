@@ -1,0 +1,71 @@
+//! A whole server on a real EVM node, as Ethereum's chain 1 and as BNB Smart Chain's 56: the
+//! conformance cases, the same with a node that restarts in the middle, and what only a real node can
+//! show. On PostgreSQL, with one case each on SQLite.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
+#![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
+
+#[path = "support/anvil.rs"]
+mod anvil;
+mod conformance;
+#[path = "cli/program.rs"]
+mod program;
+#[path = "evm/scenarios.rs"]
+mod scenarios;
+mod support;
+#[path = "support/tcp_proxy.rs"]
+mod tcp_proxy;
+#[path = "evm/world.rs"]
+mod world;
+
+use conformance::world::World;
+use cryptopayment::domain::asset::Network;
+use support::server::Engine;
+use world::NodeWorld;
+
+async fn on(network: Network, engine: Engine) -> World {
+    NodeWorld::start(network, engine).await.world
+}
+
+async fn restarting(network: Network) -> World {
+    NodeWorld::start_restarting(network, Engine::Postgres).await.world
+}
+
+mod chain_1 {
+    use super::*;
+    crate::every_case!(on(Network::Eth, Engine::Postgres));
+}
+
+mod chain_56 {
+    use super::*;
+    crate::every_case!(on(Network::Bep20, Engine::Postgres));
+}
+
+mod restarting_1 {
+    use super::*;
+    crate::every_case!(restarting(Network::Eth));
+}
+
+mod restarting_56 {
+    use super::*;
+    crate::every_case!(restarting(Network::Bep20));
+}
+
+mod stories_1 {
+    use super::*;
+    crate::every_story!(NodeWorld::start(Network::Eth, Engine::Postgres));
+}
+
+mod stories_56 {
+    use super::*;
+    crate::every_story!(NodeWorld::start(Network::Bep20, Engine::Postgres));
+}
+
+mod sqlite_1 {
+    use super::*;
+    crate::conformance!(on(Network::Eth, Engine::Sqlite); exact_payment_confirms);
+}
+
+mod sqlite_56 {
+    use super::*;
+    crate::conformance!(on(Network::Bep20, Engine::Sqlite); exact_payment_confirms);
+}

@@ -1,0 +1,248 @@
+//! What only a real node can show: it stops, it is cut off, it changes its mind about blocks, it is
+//! wiped, it includes a transaction that then fails. Each story ends in the right books.
+
+use alloy::primitives::{Address, U256};
+use cryptopayment::chain::evm::{EvmSettings, EvmWriter};
+use cryptopayment::chain::{Broadcast, ChainWriter as _, ForkFate, SandboxControl as _};
+use cryptopayment::domain::address::ChainKind;
+use cryptopayment::domain::asset::Network;
+use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
+
+use crate::anvil::transfer_data;
+use crate::conformance::world::{asked, share};
+use crate::program::beside;
+use crate::support::server::{Engine, eventually};
+use crate::world::NodeWorld;
+
+/// Makes one test per story on the world that `$start` gives.
+#[macro_export]
+macro_rules! every_story {
+    ($start:expr) => {
+        $crate::every_story! { $start;
+            two_hundred_invoices_paid_in_one_block,
+            a_node_that_stops_and_comes_back_loses_nothing,
+            while_the_node_is_cut_off_nobody_is_late,
+            a_reorganisation_while_down_is_found_at_the_next_start,
+            a_deep_fork_keeps_what_it_keeps,
+            a_wiped_chain_refuses_to_start,
+            the_doctor_knows_the_node,
+            broadcasts_say_what_became_of_them,
+        }
+    };
+    ($start:expr; $($story:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                $crate::scenarios::$story($start.await).await;
+            }
+        )*
+    };
+}
+
+pub async fn two_hundred_invoices_paid_in_one_block(start: NodeWorld) {
+    let NodeWorld { world, .. } = start;
+    let mut invoices: Vec<Invoice> = Vec::new();
+    for _ in 0..200 {
+        invoices.push(world.invoice().await);
+    }
+    // Half of them one by one, half of them through a contract.
+    for invoice in &invoices[..100] {
+        world.pay(invoice, 1, 1).await;
+    }
+    for chunk in invoices[100..].chunks(25) {
+        let outputs: Vec<_> = chunk.iter().map(|invoice| share(invoice, 1, 1)).collect();
+        world.chain.pay(&outputs).await.unwrap();
+    }
+    world.mine_deep(&invoices[0]).await;
+    for invoice in &invoices {
+        world.wait(invoice, Status::Confirmed, Exception::None).await;
+    }
+    world.wait_available(invoices.iter().map(asked).sum()).await;
+    world.finish().await;
+}
+
+pub async fn a_node_that_stops_and_comes_back_loses_nothing(start: NodeWorld) {
+    let NodeWorld { world, node, .. } = start;
+    let invoice = world.invoice().await;
+    let txid = world.pay(&invoice, 1, 1).await;
+    world.wait_seen(&invoice, &txid).await;
+    world.chain.mine(1).await.unwrap();
+    node.stop().await;
+    let other = world.invoice().await;
+    node.run().await;
+    world.pay(&other, 1, 1).await;
+    world.mine_deep(&invoice).await;
+    for invoice in [&invoice, &other] {
+        world.wait(invoice, Status::Confirmed, Exception::None).await;
+    }
+    world.wait_available(asked(&invoice) + asked(&other)).await;
+    world.finish().await;
+}
+
+pub async fn while_the_node_is_cut_off_nobody_is_late(start: NodeWorld) {
+    let NodeWorld { world, proxy, .. } = start;
+    let (paid, unpaid) = (world.invoice().await, world.invoice().await);
+    proxy.cut();
+    // Paid in time, on a chain that we can not read.
+    world.pay(&paid, 1, 1).await;
+    world.chain.mine(1).await.unwrap();
+    world.expire().await;
+    // Something that the server does in its own time happens, and the invoices still wait.
+    let own = world.network.as_str();
+    let lag = eventually("the lag is told", || async {
+        let networks = world.client.networks().await.unwrap();
+        let told = networks.into_iter().find(|network| network.network == own).unwrap();
+        (told.lag_seconds >= 31 * 60).then_some(told.lag_seconds)
+    })
+    .await;
+    assert!(lag >= 31 * 60);
+    for invoice in [&paid, &unpaid] {
+        let now = world.client.get_invoice(&invoice.id).await.unwrap();
+        assert_eq!(now.status(), Status::Pending, "expiry waits for the watermark");
+    }
+    proxy.mend();
+    world.wait(&unpaid, Status::Expired, Exception::None).await;
+    world.mine_deep(&paid).await;
+    world.wait(&paid, Status::Confirmed, Exception::None).await;
+    world.wait_available(asked(&paid)).await;
+    world.finish().await;
+}
+
+pub async fn a_reorganisation_while_down_is_found_at_the_next_start(start: NodeWorld) {
+    let NodeWorld { mut world, node, .. } = start;
+    let (moved, lost) = (world.invoice().await, world.invoice().await);
+    let good = world.pay(&moved, 1, 1).await;
+    let bad = world.pay(&lost, 1, 1).await;
+    world.wait_seen(&moved, &good).await;
+    world.wait_seen(&lost, &bad).await;
+    world.mine_deep(&moved).await;
+    for invoice in [&moved, &lost] {
+        world.wait(invoice, Status::Confirmed, Exception::None).await;
+    }
+    world.wait_available(asked(&moved) + asked(&lost)).await;
+
+    world.server.stop().await;
+    let required = moved.confirmations.unwrap().required;
+    node.fork(required, &[(bad, ForkFate::DoubleSpend)]).await.unwrap();
+    node.mine(2).await.unwrap();
+    world.server.run().await;
+    world.client = world.server.client();
+    world.wait(&lost, Status::Pending, Exception::Reorged).await;
+    let kept = world.client.get_invoice(&moved.id).await.unwrap();
+    assert_eq!(kept.status(), Status::Confirmed);
+    world.wait_available(asked(&moved)).await;
+    world.finish().await;
+}
+
+/// Three times as deep as a payment must be; twice, and back in the other order.
+pub async fn a_deep_fork_keeps_what_it_keeps(start: NodeWorld) {
+    let NodeWorld { world, node, .. } = start;
+    let (kept, freed) = (world.invoice().await, world.invoice().await);
+    let good = world.pay(&kept, 1, 1).await;
+    let loose = world.pay(&freed, 1, 1).await;
+    world.wait_seen(&kept, &good).await;
+    world.wait_seen(&freed, &loose).await;
+    let depth = kept.confirmations.unwrap().required * 3;
+    node.mine(depth).await.unwrap();
+    for invoice in [&kept, &freed] {
+        world.wait(invoice, Status::Confirmed, Exception::None).await;
+    }
+    node.fork(depth, &[(loose, ForkFate::Unconfirm)]).await.unwrap();
+    world.wait(&freed, Status::Confirming, Exception::Reorged).await;
+    let still = world.wait(&kept, Status::Confirmed, Exception::None).await;
+    assert_eq!(still.paid_units, kept.amount_units);
+    world.wait_available_and_pending(asked(&kept), asked(&freed)).await;
+    node.fork(depth, &[]).await.unwrap();
+    world.mine_deep(&freed).await;
+    world.wait(&freed, Status::Confirmed, Exception::None).await;
+    world.wait_available(asked(&kept) + asked(&freed)).await;
+    world.finish().await;
+}
+
+pub async fn a_wiped_chain_refuses_to_start(start: NodeWorld) {
+    let NodeWorld { mut world, node, settings, .. } = start;
+    world.server.stop().await;
+    node.stop().await;
+    node.wipe();
+    node.run().await;
+    let error = world.server.refuses_to_run_with(&settings).await;
+    // Without its token a chain is refused before anything else is said of it.
+    let reason = if world.network == Network::Eth { "another chain" } else { "18 decimals" };
+    assert!(error.contains(reason), "{error}");
+}
+
+pub async fn the_doctor_knows_the_node(start: NodeWorld) {
+    let NodeWorld { world, node, proxy, .. } = start;
+    let name = format!("node {}", world.network);
+    let row = async || {
+        let said = beside(&world.server, &["doctor", "--json"]).await.json();
+        let rows = said.as_array().unwrap().iter();
+        rows.filter(|row| row["check"] == name).cloned().collect::<Vec<_>>()
+    };
+    let [sound] = row().await.try_into().unwrap();
+    let text = sound["text"].as_str().unwrap();
+    assert_eq!(sound["state"], "ok", "{sound}");
+    assert!(text.contains("anvil") && text.contains("regtest, block"), "{text}");
+    proxy.cut();
+    let [gone] = row().await.try_into().unwrap();
+    assert_eq!(gone["state"], "fail", "{gone}");
+    assert!(gone["cure"].as_str().unwrap().contains("start the node"), "{gone}");
+    proxy.mend();
+    drop(node);
+    world.finish().await;
+}
+
+pub async fn broadcasts_say_what_became_of_them(start: NodeWorld) {
+    let NodeWorld { world, node, .. } = start;
+    let settings = EvmSettings {
+        network: world.network,
+        chain: ChainKind::Regtest,
+        private_chain_id: Some(node.chain_id()),
+        contract: (world.network == Network::Bep20).then(|| node.token.to_string()),
+        rpc: node.settings(),
+    };
+    let writer = EvmWriter::new(&settings).unwrap();
+    let invoice = world.invoice().await;
+    let to: Address = invoice.address.parse().unwrap();
+    let raw = node.sign_payment(to, asked(&invoice));
+    assert_eq!(writer.broadcast(&raw).await, Ok(Broadcast::Accepted));
+    assert_eq!(writer.broadcast(&raw).await, Ok(Broadcast::AlreadyKnown), "it waits");
+    world.mine_deep(&invoice).await;
+    assert_eq!(writer.broadcast(&raw).await, Ok(Broadcast::AlreadyKnown), "it is in a block");
+    world.wait(&invoice, Status::Confirmed, Exception::None).await;
+
+    let elsewhere = node.sign_for_chain(node.chain_id() + 1, to, 1);
+    let refused = writer.broadcast(&elsewhere).await.unwrap_err().to_string();
+    assert!(refused.contains("chain"), "{refused}");
+    let mut broken = node.sign_payment(to, 1);
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    let refused = writer.broadcast(&broken).await.unwrap();
+    assert!(matches!(refused, Broadcast::Rejected(ref why) if !why.is_empty()), "{refused:?}");
+    world.wait_available(asked(&invoice)).await;
+    world.finish().await;
+}
+
+/// A payer signs two transfers and owns enough for one: each would be carried out now, and both wait.
+/// The second fails in its block; it consumed its nonce and paid nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_that_fails_in_its_block_goes_back() {
+    let NodeWorld { world, node, .. } = NodeWorld::start(Network::Bep20, Engine::Postgres).await;
+    let (first, second) = (world.invoice().await, world.invoice().await);
+    let payer = node.turn();
+    node.keep_tokens(payer, asked(&first)).await;
+    for invoice in [&first, &second] {
+        let to = invoice.address.parse().unwrap();
+        let data = transfer_data(to, U256::from(asked(invoice)));
+        node.invoke_from(payer, node.token, 0, data, 100_000).await;
+    }
+    for invoice in [&first, &second] {
+        world.wait(invoice, Status::Confirming, Exception::None).await;
+    }
+    world.mine_deep(&first).await;
+    world.wait(&first, Status::Confirmed, Exception::None).await;
+    let back = world.wait(&second, Status::Pending, Exception::Reorged).await;
+    assert_eq!(back.paid_units, "0");
+    world.wait_available(asked(&first)).await;
+    world.finish().await;
+}

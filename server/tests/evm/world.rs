@@ -1,0 +1,111 @@
+//! A world on a real EVM node, behind a proxy that can be cut. Not here: the node itself
+//! (`support/anvil.rs`), and what happens in the world (`scenarios`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
+use cryptopayment::domain::asset::Network;
+
+use crate::anvil::Anvil;
+use crate::conformance::world::World;
+use crate::support::server::{Engine, TestServer};
+use crate::tcp_proxy::TcpProxy;
+
+/// The node as a chain that two owners drive: the world and its scenario.
+struct Shared {
+    node: Arc<Anvil>,
+    /// Before which act, counted from one, the node is stopped and started again.
+    restart_before: Option<usize>,
+    acts: AtomicUsize,
+}
+
+impl Shared {
+    async fn act(&self) -> &Anvil {
+        let act = self.acts.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.restart_before == Some(act) {
+            self.node.stop().await;
+            self.node.run().await;
+        }
+        &self.node
+    }
+}
+
+#[async_trait]
+impl SandboxControl for Shared {
+    async fn pay(&self, outputs: &[(String, u128)]) -> Result<String, ChainError> {
+        self.act().await.pay(outputs).await
+    }
+
+    async fn replace(&self, txid: &str, outputs: &[(String, u128)]) -> Result<String, ChainError> {
+        self.act().await.replace(txid, outputs).await
+    }
+
+    async fn evict(&self, txid: &str) -> Result<(), ChainError> {
+        self.act().await.evict(txid).await
+    }
+
+    async fn mine(&self, blocks: u32) -> Result<BlockRef, ChainError> {
+        self.act().await.mine(blocks).await
+    }
+
+    async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError> {
+        self.act().await.fork(depth, fates).await
+    }
+}
+
+/// A world on a node, behind a proxy that can be cut.
+pub struct NodeWorld {
+    pub world: World,
+    pub node: Arc<Anvil>,
+    pub proxy: Arc<TcpProxy>,
+    /// The server's own settings of the network.
+    pub settings: String,
+}
+
+impl NodeWorld {
+    pub async fn start(network: Network, engine: Engine) -> Self {
+        Self::start_with(network, engine, "Token", None).await
+    }
+
+    /// A world whose node stops and starts again between the first act and the second.
+    pub async fn start_restarting(network: Network, engine: Engine) -> Self {
+        Self::start_with(network, engine, "Token", Some(2)).await
+    }
+
+    /// A world whose token is another contract of the fixtures.
+    pub async fn start_with_token(token: &str, engine: Engine) -> Self {
+        Self::start_with(Network::Bep20, engine, token, None).await
+    }
+
+    async fn start_with(
+        network: Network,
+        engine: Engine,
+        token: &str,
+        restart_before: Option<usize>,
+    ) -> Self {
+        let node = Arc::new(Anvil::start_with(network, token).await);
+        let proxy = Arc::new(TcpProxy::to(node.port()).await);
+        let settings = settings(network, &node, proxy.port());
+        let server = TestServer::with(engine, &settings).await;
+        let acts = AtomicUsize::new(0);
+        let chain = Arc::new(Shared { node: Arc::clone(&node), restart_before, acts });
+        let kept = Box::new((Arc::clone(&node), Arc::clone(&proxy)));
+        let world = World::new(server, network, chain, kept).await;
+        Self { world, node, proxy, settings }
+    }
+}
+
+/// The table of the node's network.
+pub fn settings(network: Network, node: &Anvil, port: u16) -> String {
+    let contract = match network {
+        Network::Bep20 => format!(", contract = \"{}\"", node.token),
+        _ => String::new(),
+    };
+    format!(
+        "[networks.{network}]\nbackend = \"node\"\nchain = \"regtest\"\npoll_milliseconds = 50\n\
+         node = {{ url = \"http://127.0.0.1:{port}\", chain_id = {}{contract} }}",
+        node.chain_id(),
+    )
+}
