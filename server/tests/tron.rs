@@ -99,7 +99,7 @@ mod on_postgres {
 }
 
 /// What a real node of the environment is driven by, on a simulated one that makes its blocks itself.
-mod on_a_foreign_node {
+mod as_real {
     use std::time::Duration;
 
     use super::*;
