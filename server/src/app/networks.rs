@@ -173,10 +173,8 @@ pub(super) fn evm_settings(
 ) -> anyhow::Result<EvmSettings> {
     let NetworkSettings { chain, node, .. } = settings;
     let mut rpc = rpc_settings(node)?;
-    if !node.api_key_file.as_os_str().is_empty() {
-        let key = std::fs::read_to_string(&node.api_key_file)
-            .with_context(|| format!("node.api_key_file {}", node.api_key_file.display()))?;
-        rpc.auth = RpcAuth::PathKey(key.trim().to_owned());
+    if let Some(key) = api_key(node)? {
+        rpc.auth = RpcAuth::PathKey(key);
     }
     Ok(EvmSettings {
         network,
@@ -200,18 +198,21 @@ pub(super) fn rpc_settings(node: &Node) -> anyhow::Result<RpcSettings> {
     Ok(RpcSettings { url: node.url.clone(), auth, timeout: NODE_TIMEOUT })
 }
 
+/// The key that a service asks for, from the file that holds it.
+fn api_key(node: &Node) -> anyhow::Result<Option<String>> {
+    if node.api_key_file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let key = std::fs::read_to_string(&node.api_key_file)
+        .with_context(|| format!("node.api_key_file {}", node.api_key_file.display()))?;
+    Ok(Some(key.trim().to_owned()))
+}
+
 pub(super) fn tron_settings(node: &Node) -> anyhow::Result<NodeSettings> {
-    let api_key = if node.api_key_file.as_os_str().is_empty() {
-        None
-    } else {
-        let key = std::fs::read_to_string(&node.api_key_file)
-            .with_context(|| format!("node.api_key_file {}", node.api_key_file.display()))?;
-        Some(key.trim().to_owned())
-    };
     Ok(NodeSettings {
         url: node.url.clone(),
         solidity_url: node.solidity_url.clone(),
-        api_key,
+        api_key: api_key(node)?,
         contract: node.contract.clone(),
         requests_per_second: node.requests_per_second,
         timeout: NODE_TIMEOUT,

@@ -2,6 +2,7 @@
 //! hashes and may be asked again at any time. Scanning, reorgs, confirmations and retries are
 //! written once, in `worker`; nothing here knows an invoice or a database row.
 
+mod answer;
 pub mod bitcoin;
 pub mod evm;
 pub mod sandbox;

@@ -7,7 +7,9 @@ use reqwest::Url;
 use tokio::time::timeout;
 
 use super::Check;
-use super::chains::{NODE_SECONDS_MAX, QUIET_BLOCKS_MAX, block_time, node_cure};
+use super::chains::{
+    ANOTHER_CHAIN, NODE_SECONDS_MAX, QUIET_BLOCKS_MAX, block_time, is_another, node_cure,
+};
 use crate::app::networks::evm_settings;
 use crate::chain::ChainReader as _;
 use crate::chain::bitcoin::RpcSettings;
@@ -48,10 +50,8 @@ pub(super) async fn node(
         settings.chain.as_str(),
         report.head.tip.height,
     );
-    if stamp.is_some_and(|stamp| stamp.genesis != genesis || stamp.chain != settings.chain.as_str())
-    {
-        let cure = "the database was begun on another chain: name the node that it belongs to";
-        return Check::fail(name, text, cure);
+    if is_another(stamp, &genesis, settings) {
+        return Check::fail(name, text, ANOTHER_CHAIN);
     }
     judged(name, text, network, settings.chain, &report, env)
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::chain::ChainError;
+use crate::chain::answer::{MAX_MESSAGE_CHARS, clip, read_body, unreachable_node};
 use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
 
@@ -27,7 +28,6 @@ const CONNECT_TIMEOUT_SECONDS: u64 = 5;
 /// stop waits until idle connections are closed, which it does itself only after 30 s.
 const IDLE_CONNECTION_SECONDS: u64 = 1;
 const MAX_COOKIE_BYTES: usize = 4096;
-const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Error codes of Bitcoin Core's `rpc/protocol.h` that this room tells apart.
 pub mod code {
@@ -312,7 +312,7 @@ impl Rpc {
             status if status.is_redirection() => {
                 Err(ChainError::Invalid(format!("node redirects (HTTP {status})")))
             }
-            status => Ok((status, read_body(response).await?)),
+            status => Ok((status, read_body(response, MAX_ANSWER_BYTES).await?)),
         }
     }
 
@@ -397,38 +397,11 @@ impl NodeError {
     }
 }
 
-/// Reads a body chunk by chunk, no further than the limit.
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, ChainError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable_node)? {
-        if chunk.len() > MAX_ANSWER_BYTES - body.len() {
-            let text = format!("node answers more than {MAX_ANSWER_BYTES} bytes");
-            return Err(ChainError::Invalid(text));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn unreachable_node(error: reqwest::Error) -> ChainError {
-    let timed_out = error.is_timeout();
-    let error = error.without_url();
-    let cause = std::error::Error::source(&error).map_or_else(String::new, |e| format!(": {e}"));
-    let slow = if timed_out { " (too slow)" } else { "" };
-    ChainError::Transient(clip(&format!("{error}{cause}{slow}")))
-}
-
 /// Something other than the node's RPC spoke: a proxy, a load balancer, a full work queue. Such
 /// things pass.
 fn not_json_rpc(status: StatusCode, body: &[u8]) -> ChainError {
     let text = String::from_utf8_lossy(body.get(..MAX_MESSAGE_CHARS).unwrap_or(body));
     ChainError::Transient(format!("no JSON-RPC answer (HTTP {status}): {}", clip(&text)))
-}
-
-/// A foreign text as it may go into a log line.
-fn clip(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(MAX_MESSAGE_CHARS).map(plain).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::chain::ChainError;
+use crate::chain::answer::{MAX_MESSAGE_CHARS, clip, read_body, unreachable_node};
 use crate::domain::address::ChainKind;
 use crate::domain::time::Micros;
 use crate::env::Env;
@@ -24,7 +25,6 @@ pub const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub const MAX_REQUESTS_PER_SECOND: u32 = 1_000;
 /// An answer that reports a failure is never longer.
 const MAX_FAILURE_BYTES: usize = 4_096;
-const MAX_MESSAGE_CHARS: usize = 300;
 const CONNECT_TIMEOUT_SECONDS: u64 = 5;
 /// How long a connection is kept for the next call.
 const IDLE_CONNECTION_SECONDS: u64 = 10;
@@ -171,7 +171,7 @@ impl Client {
         let response = self.send(api, method, body).await?;
         let status = response.status();
         let retry_after = retry_after(&response);
-        let body = read_body(response).await?;
+        let body = read_body(response, MAX_ANSWER_BYTES).await?;
         self.check_status(status, retry_after, &body, method)?;
         let answer = self.read(method, &body)?;
         self.pause().refusals = 0;
@@ -376,28 +376,6 @@ fn retry_after(response: &reqwest::Response) -> Option<u64> {
     response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Reads a body chunk by chunk, no further than the limit.
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, ChainError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable_node)? {
-        if chunk.len() > MAX_ANSWER_BYTES - body.len() {
-            let text = format!("node answers more than {MAX_ANSWER_BYTES} bytes");
-            return Err(ChainError::Invalid(text));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn unreachable_node(error: reqwest::Error) -> ChainError {
-    let timed_out = error.is_timeout();
-    // The URL of a hosted node may hold a key.
-    let error = error.without_url();
-    let cause = std::error::Error::source(&error).map_or_else(String::new, |e| format!(": {e}"));
-    let slow = if timed_out { " (too slow)" } else { "" };
-    ChainError::Transient(clip(&format!("{error}{cause}{slow}")))
-}
-
 fn invalid(method: &str, text: &str) -> ChainError {
     ChainError::Invalid(format!("{method}: {text}"))
 }
@@ -413,12 +391,6 @@ pub fn message(text: &str) -> String {
 
 fn clip_bytes(body: &[u8]) -> String {
     clip(&String::from_utf8_lossy(body.get(..4 * MAX_MESSAGE_CHARS).unwrap_or(body)))
-}
-
-/// A foreign text as it may go into a log line.
-fn clip(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(MAX_MESSAGE_CHARS).map(plain).collect()
 }
 
 #[cfg(test)]
