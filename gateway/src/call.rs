@@ -2,6 +2,7 @@
 //! written. Every path out of here is a complete HTTP answer; nothing is left hanging.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,10 +16,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use tower::{Service, ServiceExt as _};
+use tower::Service;
 use uuid::Uuid;
 
-use crate::compile::{Compiled, Gateway, Route, is_hop_header};
+use crate::compile::{Compiled, Gateway, Route};
 use crate::failure::{Failure, Frame, allow};
 use crate::request::{self, Brought, Query};
 use crate::router::{Found, PathSegments};
@@ -28,8 +29,9 @@ use crate::{ResponseBody, View, grpc, reason};
 
 /// Longest `x-request-id` that is taken from a caller, in characters.
 const REQUEST_ID_CHARS_MAX: usize = 128;
-/// Upstream bytes besides the message itself: its prefix.
-const PREFIX_BYTES: usize = 5;
+
+/// Metadata of most calls: five of the gateway's own, and the caller's key.
+const METADATA_MAX: usize = 6;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -93,7 +95,7 @@ struct Incoming<'r> {
     route: &'r Route,
     path: PathSegments<'r>,
     parts: &'r http::request::Parts,
-    request_id: &'r str,
+    request_id: &'r HeaderValue,
 }
 
 /// A call of the upstream, for any of its methods that take this message.
@@ -142,6 +144,7 @@ impl Compiled {
     {
         let (mut parts, body) = request.into_parts();
         let request_id = request_id(&parts.headers);
+        let id_text = request_id.to_str().unwrap_or_default();
         let with_body = parts.method != Method::HEAD;
         let extensions = std::mem::take(&mut parts.extensions);
         let mut success_key = self.settings.default_success_key.as_deref();
@@ -154,16 +157,13 @@ impl Compiled {
                 self.serve(incoming, extensions, body, inner).await
             }
         };
-        let frame = Frame {
-            success_key,
-            request_id: &request_id,
-            doc_url_base: &self.settings.doc_url_base,
-        };
+        let frame =
+            Frame { success_key, request_id: id_text, doc_url_base: &self.settings.doc_url_base };
         let mut response = match result {
             Ok(response) => response,
             Err(failure) => {
                 tracing::debug!(
-                    request_id,
+                    request_id = id_text,
                     status = failure.status.as_u16(),
                     code = failure.code.as_ref(),
                     "refused"
@@ -172,9 +172,7 @@ impl Compiled {
             }
         };
         let headers = response.headers_mut();
-        if let Ok(value) = HeaderValue::from_str(&request_id) {
-            headers.insert(REQUEST_ID, value);
-        }
+        headers.insert(REQUEST_ID, request_id);
         // An answer is one caller's, at one moment, and JSON whatever a browser makes of its bytes.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -240,12 +238,14 @@ impl Compiled {
         };
         let headers = self.metadata(&parts.headers, request_id, view);
         let call = Call { headers, extensions, frame: grpc::frame(&message) };
+        let request_id = request_id.to_str().unwrap_or_default();
         let answer = match (&route.wait, time) {
             (Some(rule), Some(seconds)) => {
                 let time = Duration::from_secs(u64::from(seconds));
                 let known = Known::read(&parts.headers);
                 let waiting = Waiting { route, rule, call, view, known, time, request_id };
-                self.wait(waiting, inner).await?
+                // Boxed: what waits is rare and large, and every call would carry its size.
+                Box::pin(self.wait(waiting, inner)).await?
             }
             _ => {
                 let reply = self.call(call.to(&route.grpc_path), inner).await?;
@@ -277,7 +277,7 @@ impl Compiled {
             })?;
         let mut headers = HeaderMap::with_capacity(2);
         for name in &self.settings.return_headers {
-            for value in reply.headers.get_all(name).iter().filter(|_| !is_hop_header(name)) {
+            for value in reply.headers.get_all(name) {
                 headers.append(name.clone(), value.clone());
             }
         }
@@ -338,30 +338,29 @@ impl Compiled {
         Ok(body)
     }
 
-    fn metadata(&self, headers: &HeaderMap, request_id: &str, view: Option<View>) -> HeaderMap {
-        let mut metadata = HeaderMap::with_capacity(8);
-        for name in self.settings.forward_headers.iter().filter(|name| !is_hop_header(name)) {
+    fn metadata(
+        &self,
+        headers: &HeaderMap,
+        request_id: &HeaderValue,
+        view: Option<View>,
+    ) -> HeaderMap {
+        let mut metadata = HeaderMap::with_capacity(METADATA_MAX);
+        for name in &self.settings.forward_headers {
             for value in headers.get_all(name) {
                 metadata.append(name.clone(), value.clone());
             }
         }
         metadata.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         metadata.insert(header::TE, HeaderValue::from_static("trailers"));
-        if let Ok(value) = HeaderValue::from_str(request_id) {
-            metadata.insert(REQUEST_ID, value);
-        }
+        metadata.insert(REQUEST_ID, request_id.clone());
         let view = match view {
             Some(View::Basic) => "basic",
             Some(View::Full) => "full",
             None => "default",
         };
         metadata.insert(GATEWAY_VIEW, HeaderValue::from_static(view));
-        if let Some(timeout) = self.settings.upstream_timeout {
-            // At most eight digits, by gRPC's grammar: 27 hours in milliseconds.
-            let millis = timeout.as_millis().min(99_999_999);
-            if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
-                metadata.insert(GRPC_TIMEOUT, value);
-            }
+        if let Some(timeout) = &self.grpc_timeout {
+            metadata.insert(GRPC_TIMEOUT, timeout.clone());
         }
         metadata
     }
@@ -395,26 +394,9 @@ impl Compiled {
         S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>,
         S::Error: Into<BoxError>,
     {
-        let (parts, body) = self.open(call, inner).await?;
-        let limit = self.settings.response_bytes_max.saturating_add(PREFIX_BYTES);
-        let collected = Limited::new(body, limit).collect().await.map_err(|error| {
-            tracing::error!(error, "the upstream's answer broke off or is too long");
-            Failure::bad_upstream()
-        })?;
-        let trailers = collected.trailers().cloned().unwrap_or_default();
-        match grpc::code(&trailers).or_else(|| grpc::code(&parts.headers)) {
-            Some(0) => {}
-            Some(code) => return Err(grpc::failure(code, &trailers, &self.settings)),
-            None => {
-                tracing::error!("the upstream's answer has no status");
-                return Err(Failure::bad_upstream());
-            }
-        }
-        let message = grpc::unframe(&collected.to_bytes()).ok_or_else(|| {
-            tracing::error!("the upstream's answer is not one uncompressed message");
-            Failure::bad_upstream()
-        })?;
-        Ok(Reply { headers: parts.headers, message })
+        let mut answer = self.open(call, inner).await?;
+        let message = answer.only(&self.settings).await?;
+        Ok(Reply { headers: answer.headers, message })
     }
 
     /// Calls a streaming method. How long it goes on is the business of who reads it.
@@ -428,24 +410,25 @@ impl Compiled {
         S::Error: Into<BoxError>,
     {
         call.headers_mut().remove(GRPC_TIMEOUT);
-        let (parts, body) = self.open(call, inner).await?;
-        Ok(MessageStream::new(parts.headers, body))
+        self.open(call, inner).await
     }
 
     /// Calls the upstream until it answers with headers that tell of no failure.
     async fn open<S>(
         &self,
         call: Request<tonic::body::Body>,
-        inner: S,
-    ) -> Result<(http::response::Parts, tonic::body::Body), Failure>
+        mut inner: S,
+    ) -> Result<MessageStream, Failure>
     where
         S: Service<Request<tonic::body::Body>, Response = Response<tonic::body::Body>>,
         S::Error: Into<BoxError>,
     {
-        let response = inner.oneshot(call).await.map_err(|error| {
+        let unreachable = |error: S::Error| {
             tracing::warn!(error = error.into(), "the upstream cannot be reached");
             Failure::no_upstream()
-        })?;
+        };
+        poll_fn(|cx| inner.poll_ready(cx)).await.map_err(unreachable)?;
+        let response = inner.call(call).await.map_err(unreachable)?;
         let (parts, body) = response.into_parts();
         if let Some(code) = grpc::code(&parts.headers).filter(|code| *code != 0) {
             return Err(grpc::failure(code, &parts.headers, &self.settings));
@@ -457,7 +440,7 @@ impl Compiled {
             tracing::error!(status = parts.status.as_u16(), "the upstream did not answer in gRPC");
             return Err(Failure::bad_upstream());
         }
-        Ok((parts, body))
+        Ok(MessageStream::new(parts.headers, body))
     }
 }
 
@@ -468,13 +451,16 @@ enum Target<'g> {
 }
 
 /// The caller's own identity of the request if it is 1 to 128 visible ASCII characters.
-fn request_id(headers: &HeaderMap) -> String {
-    headers
-        .get(REQUEST_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(|text| (1..=REQUEST_ID_CHARS_MAX).contains(&text.len()))
-        .filter(|text| text.bytes().all(|b| b.is_ascii_graphic()))
-        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let brought = headers.get(REQUEST_ID).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=REQUEST_ID_CHARS_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    });
+    brought.cloned().unwrap_or_else(|| {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+    })
 }
 
 /// `application/json`, with no parameter but `charset=utf-8`, and without content coding.

@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
 use crate::json::escape;
@@ -28,6 +29,8 @@ pub struct Gateway {
 /// Everything a request needs.
 pub(crate) struct Compiled {
     pub settings: Settings,
+    /// `upstream_timeout` as gRPC writes it.
+    pub grpc_timeout: Option<HeaderValue>,
     pub router: Router,
     pub routes: Vec<Route>,
     /// Requests are read by these.
@@ -61,7 +64,7 @@ impl Gateway {
     /// # Errors
     /// [`BuildError`] for a set that cannot be read, options that do not fit, two routes for one
     /// path, settings out of range, or no route at all.
-    pub fn new(descriptor_set: &[u8], settings: Settings) -> Result<Self, BuildError> {
+    pub fn new(descriptor_set: &[u8], mut settings: Settings) -> Result<Self, BuildError> {
         if !(1..=JSON_DEPTH_CEILING).contains(&settings.json_depth_max) {
             return Err(BuildError::Setting("json_depth_max must be from 1 to 48"));
         }
@@ -90,7 +93,10 @@ impl Gateway {
         let (basic, shapes) = (Arc::new(compiler.basic.finish()), Arc::new(compiler.full.finish()));
         let routes = compiler.routes.into_iter().map(|route| route.finish(&basic, &shapes));
         let (routes, router) = (routes.collect(), compiler.router);
-        let inner = Arc::new(Compiled { settings, router, routes, shapes, pool });
+        settings.forward_headers.retain(|name| !is_hop_header(name));
+        settings.return_headers.retain(|name| !is_hop_header(name));
+        let grpc_timeout = settings.upstream_timeout.and_then(grpc_timeout);
+        let inner = Arc::new(Compiled { settings, grpc_timeout, router, routes, shapes, pool });
         Ok(Self { inner })
     }
 
@@ -315,8 +321,14 @@ fn only(
     Ok(only)
 }
 
+/// A time as `grpc-timeout` has it: at most eight digits, which in milliseconds are 27 hours.
+fn grpc_timeout(time: Duration) -> Option<HeaderValue> {
+    let millis = time.as_millis().min(99_999_999);
+    HeaderValue::from_str(&format!("{millis}m")).ok()
+}
+
 /// Headers that belong to one hop or to gRPC itself and are never passed on.
-pub(crate) fn is_hop_header(name: &HeaderName) -> bool {
+fn is_hop_header(name: &HeaderName) -> bool {
     const HOP: &[&str] = &[
         "connection",
         "keep-alive",

@@ -1,5 +1,5 @@
-//! A server stream of the upstream, read message by message. Calling it is the business of `call`;
-//! what its messages mean is not known here.
+//! An answer of the upstream, read message by message: a stream's, or a unary call's only one. Calling
+//! is the business of `call`; what the messages mean is not known here.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::grpc;
 use crate::settings::Settings;
 
-/// A stream under way. Dropping it ends the call.
+/// An answer under way. Dropping it ends the call.
 pub(crate) struct MessageStream {
     /// What the upstream said before its first message.
     pub headers: HeaderMap,
@@ -24,8 +24,9 @@ impl MessageStream {
 
     /// The next message; nothing after an end without an error.
     pub(crate) async fn message(&mut self, settings: &Settings) -> Result<Option<Bytes>, Failure> {
+        let message_bytes_max = settings.response_bytes_max;
         loop {
-            let taken = grpc::take_frame(&mut self.buffer, settings.response_bytes_max);
+            let taken = grpc::take_frame(&mut self.buffer, message_bytes_max);
             if let Some(message) = taken.map_err(bad)? {
                 return Ok(Some(message));
             }
@@ -34,6 +35,13 @@ impl MessageStream {
             };
             let frame = frame.map_err(|error| bad(&error.to_string()))?;
             match frame.into_data() {
+                Ok(data) if self.buffer.is_empty() => {
+                    // Most often it is one whole message: nothing is copied.
+                    match grpc::unframe(&data).filter(|one| one.len() <= message_bytes_max) {
+                        Some(message) => return Ok(Some(message)),
+                        None => self.buffer.extend_from_slice(&data),
+                    }
+                }
                 Ok(data) => self.buffer.extend_from_slice(&data),
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
@@ -41,6 +49,15 @@ impl MessageStream {
                     }
                 }
             }
+        }
+    }
+
+    /// A unary call's message: the only one.
+    pub(crate) async fn only(&mut self, settings: &Settings) -> Result<Bytes, Failure> {
+        let message = self.message(settings).await?;
+        match (message, self.message(settings).await?) {
+            (Some(message), None) => Ok(message),
+            _ => Err(bad("it is not one message")),
         }
     }
 
@@ -57,6 +74,6 @@ impl MessageStream {
 }
 
 fn bad(what: &str) -> Failure {
-    tracing::warn!(what, "the upstream's stream broke off");
+    tracing::error!(what, "the upstream's answer broke off or is none");
     Failure::bad_upstream()
 }

@@ -1,7 +1,10 @@
 //! The contract as Rust: messages, clients and servers generated from the protos beside this crate,
-//! and the descriptor set that carries their options. No logic lives here.
+//! and the descriptor set that carries their options. No logic lives here but the buffers' size.
 
 #![allow(missing_docs, clippy::all, reason = "generated code")]
+
+/// How messages are written and read: see [`codec::SmallBuffers`].
+pub mod codec;
 
 /// Merchant API.
 pub mod v1 {

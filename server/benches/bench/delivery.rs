@@ -13,6 +13,7 @@ use cryptopayment::transport::listener::{self, ListenerLimits};
 use cryptopayment::webhook::body::BodyWriter;
 use cryptopayment::webhook::{TargetPolicy, WebhookClient, WebhookLimits};
 use cryptopayment::worker::Step;
+use cryptopayment::worker::attempts::Attempts;
 use cryptopayment::worker::deliver::{CLAIMED_MAX, Deliverer, DelivererParts};
 use cryptopayment_proto::DESCRIPTOR_SET;
 use rpc_gateway::{Gateway, Settings};
@@ -56,8 +57,9 @@ pub async fn run(engine: Engine) {
          VALUES ({endpoint}, {key}, {merchant}, '{receiver}', 'payment.confirmed', 1)"
     ))
     .await;
-    let deliverers: Vec<Arc<Deliverer>> =
-        (0..DELIVERERS).map(|_| Arc::new(deliverer(&core, directory.path()))).collect();
+    let attempts = Arc::new(Attempts::new(core.db.clone()));
+    let one = |_| Arc::new(deliverer(&core, Arc::clone(&attempts), directory.path()));
+    let deliverers: Vec<Arc<Deliverer>> = (0..DELIVERERS).map(one).collect();
 
     let mut whole = Series::new("claim, sign, send, mark", "deliveries/s");
     let mut sql = Series::new("claim and mark alone", "deliveries/s");
@@ -90,12 +92,13 @@ async fn receiver(stop: CancellationToken) -> String {
     url
 }
 
-fn deliverer(core: &Core, directory: &std::path::Path) -> Deliverer {
+fn deliverer(core: &Core, attempts: Arc<Attempts>, directory: &std::path::Path) -> Deliverer {
     let (db, env) = (core.db.clone(), core.env.clone());
     let secrets = SecretBox::open_or_create(&directory.join("secrets.key"), &env).unwrap();
     let gateway = Gateway::new(DESCRIPTOR_SET, Settings::default()).unwrap();
     let client = WebhookClient::new(TargetPolicy::sandbox(), WebhookLimits::default(), env.clone());
     Deliverer::new(DelivererParts {
+        attempts,
         client: client.unwrap(),
         bodies: BodyWriter::new(&gateway).unwrap(),
         secrets: Arc::new(secrets),

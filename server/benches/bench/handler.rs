@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use cryptopayment::transport::calls::Services;
 use cryptopayment::transport::listener::{self, ListenerLimits};
 use cryptopayment_proto::v1::invoice_service_server::{InvoiceService, InvoiceServiceServer};
 use cryptopayment_proto::{DESCRIPTOR_SET, v1};
@@ -160,19 +161,13 @@ fn moment(seconds: i64) -> String {
 /// All of them; `/hand/ID` is the handler by hand, `/empty` one that answers an empty object.
 pub fn router(invoice: v1::Invoice) -> Router {
     let same = SameInvoice(Arc::new(invoice));
-    let calls = tonic::service::Routes::new(InvoiceServiceServer::new(same.clone()))
-        .prepare()
-        .into_axum_router();
-    let inner = tower::ServiceExt::<http::Request<tonic::body::Body>>::map_response(
-        calls.clone(),
-        |response: axum::response::Response| response.map(tonic::body::Body::new),
-    );
+    let calls = Services::default().with(InvoiceServiceServer::new(same.clone()));
     let settings = Settings {
         default_success_key: Some("success".to_owned()),
         services: Arc::new(|name| name == "cryptopayment.v1.InvoiceService"),
         ..Settings::default()
     };
-    let rest = Gateway::new(DESCRIPTOR_SET, settings).unwrap().into_service(inner);
+    let rest = Gateway::new(DESCRIPTOR_SET, settings).unwrap().into_service(calls.clone());
     Router::new()
         .route("/hand/{id}", get(by_hand))
         .route("/empty", post(|| async { ([(CONTENT_TYPE, "application/json")], "{}") }))
@@ -182,12 +177,11 @@ pub fn router(invoice: v1::Invoice) -> Router {
             async move {
                 let kind = request.headers().get(CONTENT_TYPE);
                 if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
-                    return calls.oneshot(request).await.into_response();
+                    let Ok(answer) = calls.oneshot(request).await;
+                    return answer.map(axum::body::Body::new);
                 }
-                match rest.oneshot(request).await {
-                    Ok(response) => response.map(axum::body::Body::new).into_response(),
-                    Err(never) => match never {},
-                }
+                let Ok(answer) = rest.oneshot(request).await;
+                answer.map(axum::body::Body::new)
             }
         })
 }

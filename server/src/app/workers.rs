@@ -16,6 +16,7 @@ use crate::domain::asset::Network;
 use crate::store::deployment;
 use crate::usecase::fill_pool::FillPool;
 use crate::worker::apply::Applier;
+use crate::worker::attempts::Attempts;
 use crate::worker::deliver::{Deliverer, DelivererParts};
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::pool::PoolKeeper;
@@ -158,12 +159,14 @@ fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cance
         reconcile("dispatch", &worker_env, TICK, &wake, &worker_stop, || dispatcher.tick()).await;
     });
 
+    let attempts = Arc::new(Attempts::new(db.clone()));
     for _ in 0..DELIVERERS {
         let (worker_env, worker_stop) = (env.clone(), stop.clone());
         let wake = signals.deliveries.clone();
         let deliverer = Deliverer::new(DelivererParts {
             db: db.clone(),
             env: env.clone(),
+            attempts: Arc::clone(&attempts),
             client: core.client.clone(),
             bodies: core.bodies.clone(),
             secrets: Arc::clone(&core.secrets),

@@ -2,8 +2,6 @@
 //! attempt. A claim ends by the database's clock, so a process that died while sending delays its
 //! deliveries, never loses them. Not here: reading what was sent (`delivery_log`).
 
-use std::collections::HashSet;
-
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
@@ -240,11 +238,22 @@ impl LoadedRow {
 /// Writes attempts, each of another delivery, and their consequences down, in one unit of work. An
 /// attempt whose claim went to another process meanwhile is written down by that process instead.
 pub async fn finish(db: &Db, attempts: &[FinishedAttempt]) -> Result<()> {
+    if finish_all(db, attempts).await? || attempts.len() == 1 {
+        return Ok(());
+    }
+    for attempt in attempts {
+        finish_all(db, std::slice::from_ref(attempt)).await?;
+    }
+    Ok(())
+}
+
+/// Writes all of them down, or, if a claim went away, none.
+async fn finish_all(db: &Db, attempts: &[FinishedAttempt]) -> Result<bool> {
     let mut ordered: Vec<&FinishedAttempt> = attempts.iter().collect();
     ordered.sort_by_key(|attempt| attempt.delivery.id);
     let unit = db.begin("finish_deliveries").await?;
     let rows = ordered.iter().map(|attempt| finished_row(attempt)).collect();
-    let mut finished = HashSet::with_capacity(attempts.len());
+    let mut finished = 0;
     for source in row_set::sources(db.backend(), &FINISHED_COLUMNS, &[], rows) {
         // A redelivery asked for while a scheduled attempt was under way is still to be made.
         let sql = format!(
@@ -257,15 +266,15 @@ pub async fn finish(db: &Db, attempts: &[FinishedAttempt]) -> Result<()> {
                 state = COALESCE(v.new_state, state), due_at = COALESCE(v.retry_at, due_at),
                 claimed_by = NULL, claimed_until = NULL
              FROM v WHERE id = v.finished_id AND claimed_by = v.holder AND attempt = v.scheduled
-                AND redeliveries = v.out_of_turn
-             RETURNING id",
+                AND redeliveries = v.out_of_turn",
             source.sql
         );
-        let rows: Vec<ClaimedRow> = all(unit.db(), &sql, source.values).await?;
-        finished.extend(rows.into_iter().map(|row| row.id));
+        finished += execute(unit.db(), &sql, source.values).await?;
     }
-    let made = ordered.into_iter().filter(|attempt| finished.contains(&attempt.delivery.id));
-    let rows = made.map(attempt_row).collect::<Result<Vec<_>>>()?;
+    if usize::try_from(finished).ok() != Some(ordered.len()) {
+        return Ok(false);
+    }
+    let rows = ordered.into_iter().map(attempt_row).collect::<Result<Vec<_>>>()?;
     for source in row_set::sources(db.backend(), &ATTEMPT_COLUMNS, &[], rows) {
         let sql = format!(
             "INSERT INTO delivery_attempt (delivery_id, n, started_at, duration_ms, url,
@@ -276,7 +285,7 @@ pub async fn finish(db: &Db, attempts: &[FinishedAttempt]) -> Result<()> {
         execute(unit.db(), &sql, source.values).await?;
     }
     unit.commit().await?;
-    Ok(())
+    Ok(true)
 }
 
 /// The values of [`FINISHED_COLUMNS`].

@@ -3,19 +3,18 @@
 //! against the method's rule. Not here: who may do what (the contract's options, `access`).
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
 use cryptopayment_proto::options::v1::{Audience, Scope};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use subtle::ConstantTimeEq;
 use tonic::body::Body;
 
 use super::access::AccessRules;
+use super::calls::Services;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::time::Micros;
@@ -82,18 +81,22 @@ impl Authenticator {
     }
 
     /// Lets a call pass with its caller attached, or answers with why not.
-    pub async fn public(State(this): State<Self>, mut request: Request, next: Next) -> Response {
-        let Some(access) = this.shared.rules.get(request.uri().path()) else {
+    pub async fn public(
+        &self,
+        mut request: Request<Body>,
+        services: &Services,
+    ) -> Result<Response<Body>, Infallible> {
+        let Some(access) = self.shared.rules.get(request.uri().path()) else {
             // Health, reflection and unknown methods: nothing of anybody's is behind them.
-            return next.run(request).await;
+            return services.answer(request).await;
         };
         let headers = request.headers();
-        let exists = this.shared.is_sandbox || !access.is_sandbox_only();
+        let exists = self.shared.is_sandbox || !access.is_sandbox_only();
         let authenticated = match access.audience {
             // The invoice's id is all that a payer has; nobody calls.
-            Audience::Payer if exists => return next.run(request).await,
+            Audience::Payer if exists => return services.answer(request).await,
             Audience::Merchant | Audience::Sandbox if exists => {
-                this.authenticate(headers, access.scope).await
+                self.authenticate(headers, access.scope).await
             }
             // What exists elsewhere does not exist here.
             _ => Err(unknown_method()),
@@ -109,22 +112,26 @@ impl Authenticator {
                 };
                 request.extensions_mut().insert(caller);
                 request.extensions_mut().insert(SeesAll(sees_all));
-                let mut response = next.run(request).await;
+                let mut response = services.answer(request).await?;
                 if full_view {
                     let full = HeaderValue::from_static("full");
                     response.headers_mut().insert(VIEW_HEADER, full);
                 }
-                response
+                Ok(response)
             }
-            Err(failure) => refuse(failure),
+            Err(failure) => Ok(refuse(failure)),
         }
     }
 
     /// Lets operator calls pass that came through the admin socket, which only its owner can open.
-    pub async fn operator(State(this): State<Self>, request: Request, next: Next) -> Response {
-        match this.shared.rules.get(request.uri().path()) {
-            Some(access) if access.audience != Audience::Operator => refuse(unknown_method()),
-            _ => next.run(request).await,
+    pub async fn operator(
+        &self,
+        request: Request<Body>,
+        services: &Services,
+    ) -> Result<Response<Body>, Infallible> {
+        match self.shared.rules.get(request.uri().path()) {
+            Some(access) if access.audience != Audience::Operator => Ok(refuse(unknown_method())),
+            _ => services.answer(request).await,
         }
     }
 
@@ -231,30 +238,31 @@ fn unknown_method() -> Failure {
     Failure::new(Class::Unimplemented, Reason::NotImplemented, "there is no such method here")
 }
 
-fn refuse(failure: Failure) -> Response {
-    status(failure).into_http::<Body>().map(axum::body::Body::new)
+fn refuse(failure: Failure) -> Response<Body> {
+    status(failure).into_http()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use axum::Router;
-    use axum::middleware::from_fn_with_state;
+    use super::super::calls::Callers;
+    use super::*;
     use tower::ServiceExt as _;
 
-    use super::*;
-
-    /// What the middleware answers to a call without a key: `reached`, or the gRPC status.
+    /// What answers a call without a key: `reached`, or the gRPC status. Nothing is served behind the
+    /// guard, so that a call which was let in finds no such method.
     async fn answer(db: &Db, is_sandbox: bool, path: &str) -> String {
         let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
         let auth = Authenticator::new(db.clone(), Env::system(), rules, is_sandbox);
-        let router = Router::new()
-            .fallback(|| async { [("grpc-status", "reached")] })
-            .layer(from_fn_with_state(auth, Authenticator::public));
-        let request = Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
-        let response = router.oneshot(request).await.unwrap();
-        response.headers()["grpc-status"].to_str().unwrap().to_owned()
+        let guarded = Services::default().guarded(Callers::Public, auth);
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = guarded.oneshot(request).await.unwrap();
+        let text = |name| response.headers()[name].to_str().unwrap().to_owned();
+        match text("grpc-message").as_str() {
+            "there%20is%20no%20such%20method" => "reached".to_owned(),
+            _ => text("grpc-status"),
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod calls;
 pub mod convert;
 pub mod grpc;
 pub mod listener;

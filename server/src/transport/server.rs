@@ -1,10 +1,11 @@
 //! Puts the services on one port: gRPC, gRPC-web and REST behind one authentication, with health and
 //! reflection beside them; and the operator's services on the admin socket.
 
+use std::convert::Infallible;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::response::IntoResponse;
 use cryptopayment_proto::DESCRIPTOR_SET;
 use cryptopayment_proto::admin::v1::api_key_service_server::ApiKeyServiceServer;
 use cryptopayment_proto::admin::v1::delivery_service_server::DeliveryServiceServer;
@@ -21,21 +22,21 @@ use cryptopayment_proto::v1::invoice_service_server::InvoiceServiceServer;
 use cryptopayment_proto::v1::network_service_server::NetworkServiceServer;
 use cryptopayment_proto::v1::webhook_service_server::WebhookServiceServer;
 use cryptopayment_proto::v1::withdrawal_service_server::WithdrawalServiceServer;
+use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use rpc_gateway::Gateway;
-use tonic::body::Body;
-use tonic::service::Routes;
+use rpc_gateway::{Gateway, GatewayService};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tonic_web::GrpcWebLayer;
-use tower::ServiceExt as _;
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer as _, Service};
 use tower_http::cors::CorsLayer;
 
 use super::access::AccessRules;
 use super::auth::Authenticator;
+use super::calls::{Callers, Guarded, Services};
 use super::grpc::admin::AdminApi;
 use super::grpc::admin::deliveries::AdminDeliveryApi;
 use super::grpc::admin::ledger::AdminLedgerApi;
@@ -50,8 +51,6 @@ use super::grpc::sandbox_checkout::SandboxCheckoutApi;
 use super::grpc::webhooks::WebhookApi;
 use super::grpc::withdrawals::WithdrawalApi;
 use super::pages::{self, Pages};
-use super::status::status;
-use crate::domain::failure::{Class, Failure, Reason};
 
 /// Where the page of error reasons is.
 pub const ERRORS_PATH: &str = "/docs/errors";
@@ -128,31 +127,13 @@ pub async fn public(
     cors_origins: &[String],
 ) -> anyhow::Result<Public> {
     let pages = Pages::new(services.checkout.clone(), services.sandbox.as_ref());
-    let (calls, health) = grpc_routes(services).await?;
-    let calls = calls.layer(axum::middleware::from_fn_with_state(auth, Authenticator::public));
+    let (calls, health) = grpc_services(services).await?;
+    let calls = calls.guarded(Callers::Public, auth);
     // REST calls go through the very same authenticated services, in process.
-    let inner = tower::ServiceExt::<http::Request<Body>>::map_response(
-        calls.clone(),
-        |response: axum::response::Response| response.map(Body::new),
-    );
-    let rest = gateway.clone().into_service(inner);
-    let web = calls.layer(GrpcWebLayer::new());
+    let rest = gateway.clone().into_service(calls.clone());
+    let web = GrpcWebLayer::new().layer(calls);
     let errors = pages::errors::page(DESCRIPTOR_SET)?;
-    let router = pages::errors_router(ERRORS_PATH, errors).fallback(
-        move |request: axum::extract::Request| {
-            let (web, rest) = (web.clone(), rest.clone());
-            async move {
-                if is_grpc(&request) {
-                    web.oneshot(request).await.into_response()
-                } else {
-                    match rest.oneshot(request).await {
-                        Ok(response) => response.map(axum::body::Body::new).into_response(),
-                        Err(never) => match never {},
-                    }
-                }
-            }
-        },
-    );
+    let router = pages::errors_router(ERRORS_PATH, errors).fallback_service(Api { web, rest });
     let router = match cors(cors_origins)? {
         Some(cors) => router.layer(cors),
         None => router,
@@ -180,65 +161,73 @@ fn cors(origins: &[String]) -> anyhow::Result<Option<CorsLayer>> {
     ))
 }
 
-async fn grpc_routes(services: PublicServices) -> anyhow::Result<(Router, HealthReporter)> {
+async fn grpc_services(services: PublicServices) -> anyhow::Result<(Services, HealthReporter)> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", ServingStatus::NotServing).await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(&visible_files()?)
         .build_v1()?;
     let limit = REQUEST_BYTES_MAX;
-    let mut routes =
-        Routes::new(InvoiceServiceServer::new(services.invoices).max_decoding_message_size(limit))
-            .add_service(
-                BalanceServiceServer::new(services.balances).max_decoding_message_size(limit),
-            )
-            .add_service(
-                NetworkServiceServer::new(services.networks).max_decoding_message_size(limit),
-            )
-            .add_service(
-                WebhookServiceServer::new(services.webhooks).max_decoding_message_size(limit),
-            )
-            .add_service(EventServiceServer::new(services.events).max_decoding_message_size(limit))
-            .add_service(
-                WithdrawalServiceServer::new(WithdrawalApi).max_decoding_message_size(limit),
-            )
-            .add_service(
-                CheckoutServiceServer::new(services.checkout).max_decoding_message_size(limit),
-            )
-            .add_service(health)
-            .add_service(reflection);
+    let mut served = Services::default()
+        .with(InvoiceServiceServer::new(services.invoices).max_decoding_message_size(limit))
+        .with(BalanceServiceServer::new(services.balances).max_decoding_message_size(limit))
+        .with(NetworkServiceServer::new(services.networks).max_decoding_message_size(limit))
+        .with(WebhookServiceServer::new(services.webhooks).max_decoding_message_size(limit))
+        .with(EventServiceServer::new(services.events).max_decoding_message_size(limit))
+        .with(WithdrawalServiceServer::new(WithdrawalApi).max_decoding_message_size(limit))
+        .with(CheckoutServiceServer::new(services.checkout).max_decoding_message_size(limit))
+        .with(health)
+        .with(reflection);
     if let Some(sandbox) = services.sandbox {
         let buttons = SandboxCheckoutServiceServer::new(SandboxCheckoutApi(sandbox.clone()));
-        routes = routes
-            .add_service(buttons.max_decoding_message_size(limit))
-            .add_service(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
+        served = served
+            .with(buttons.max_decoding_message_size(limit))
+            .with(SandboxServiceServer::new(sandbox).max_decoding_message_size(limit));
     }
-    Ok((with_unknown(routes), reporter))
+    Ok((served, reporter))
 }
 
-/// The router of the admin socket.
-pub fn admin(services: AdminServices, auth: Authenticator) -> anyhow::Result<Router> {
+/// The services of the admin socket.
+pub fn admin(services: AdminServices, auth: Authenticator) -> anyhow::Result<Guarded> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
         .build_v1()?;
     let AdminServices { manage, networks, deliveries, ledger } = services;
-    let routes = Routes::new(MerchantServiceServer::new(manage.clone()))
-        .add_service(ApiKeyServiceServer::new(manage))
-        .add_service(AdminNetworkServiceServer::new(networks))
-        .add_service(DeliveryServiceServer::new(deliveries))
-        .add_service(LedgerServiceServer::new(ledger))
-        .add_service(reflection);
-    Ok(with_unknown(routes)
-        .layer(axum::middleware::from_fn_with_state(auth, Authenticator::operator)))
+    Ok(Services::default()
+        .with(MerchantServiceServer::new(manage.clone()))
+        .with(ApiKeyServiceServer::new(manage))
+        .with(AdminNetworkServiceServer::new(networks))
+        .with(DeliveryServiceServer::new(deliveries))
+        .with(LedgerServiceServer::new(ledger))
+        .with(reflection)
+        .guarded(Callers::Operator, auth))
 }
 
-/// Answers unknown methods with the contract's error details.
-fn with_unknown(routes: Routes) -> Router {
-    routes.prepare().into_axum_router().reset_fallback().fallback(|| async {
-        let text = "there is no such method";
-        let failure = Failure::new(Class::Unimplemented, Reason::NotImplemented, text);
-        status(failure).into_http::<Body>().map(axum::body::Body::new)
-    })
+/// gRPC and gRPC-web by their content type, REST whatever else it is.
+#[derive(Clone)]
+struct Api {
+    web: GrpcWebService<Guarded>,
+    rest: GatewayService<Guarded>,
+}
+
+impl Service<axum::extract::Request> for Api {
+    type Response = axum::response::Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<axum::response::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: axum::extract::Request) -> Self::Future {
+        if is_grpc(&request) {
+            let answer = self.web.call(request);
+            Box::pin(async move { Ok(answer.await?.map(axum::body::Body::new)) })
+        } else {
+            let answer = self.rest.call(request);
+            Box::pin(async move { Ok(answer.await?.map(axum::body::Body::new)) })
+        }
+    }
 }
 
 fn is_grpc(request: &axum::extract::Request) -> bool {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio::sync::mpsc;
 
 use super::Step;
+use super::attempts::Attempts;
 use crate::env::Env;
 use crate::failpoint;
 use crate::secret_box::SecretBox;
@@ -28,6 +28,7 @@ const CLAIM_SECONDS: i64 = 25;
 pub struct Deliverer {
     db: Db,
     env: Env,
+    attempts: Arc<Attempts>,
     client: WebhookClient,
     bodies: BodyWriter,
     secrets: Arc<SecretBox>,
@@ -42,6 +43,8 @@ pub struct DelivererParts {
     pub db: Db,
     /// The outside world.
     pub env: Env,
+    /// Writes down what came of attempts; one for all deliverers.
+    pub attempts: Arc<Attempts>,
     /// Sends.
     pub client: WebhookClient,
     /// Writes and signs bodies.
@@ -59,9 +62,18 @@ pub struct DelivererParts {
 impl Deliverer {
     /// A deliverer.
     pub fn new(parts: DelivererParts) -> Self {
-        let DelivererParts { db, env, client, bodies, secrets, signals, concurrency, holder } =
-            parts;
-        Self { db, env, client, bodies, secrets, signals, concurrency, holder }
+        let DelivererParts {
+            db,
+            env,
+            attempts,
+            client,
+            bodies,
+            secrets,
+            signals,
+            concurrency,
+            holder,
+        } = parts;
+        Self { db, env, attempts, client, bodies, secrets, signals, concurrency, holder }
     }
 
     /// Sends one group of due deliveries.
@@ -72,34 +84,14 @@ impl Deliverer {
         if claimed.is_empty() {
             return Ok(Step::Idle);
         }
-        let (done, finished) = mpsc::channel(claimed.len());
-        let send = async move {
-            stream::iter(claimed)
-                .for_each_concurrent(self.concurrency.max(1), |delivery| async {
-                    // There is room for all of them.
-                    let _ = done.send(self.attempt(delivery).await).await;
-                })
-                .await;
-            drop(done);
-            Ok(())
-        };
-        tokio::try_join!(self.mark(finished), send)?;
+        // A slow receiver holds up nobody else's record: each is written as it ends.
+        stream::iter(claimed)
+            .map(|delivery| async { self.attempts.write(self.attempt(delivery).await).await })
+            .buffer_unordered(self.concurrency.max(1))
+            .fold(Ok(()), async |all, one| all.and(one))
+            .await?;
         self.signals.deliveries.notify_one();
         Ok(Step::More)
-    }
-
-    /// Writes results down as they come, those together that came while others were written: a slow
-    /// receiver holds up nobody else's record.
-    async fn mark(&self, mut finished: mpsc::Receiver<FinishedAttempt>) -> anyhow::Result<()> {
-        let mut group = Vec::new();
-        let limit = usize::try_from(CLAIMED_MAX)?;
-        while finished.recv_many(&mut group, limit).await > 0 {
-            failpoint::hit("deliver", "before_mark");
-            deliveries::finish(&self.db, &group).await?;
-            failpoint::hit("deliver", "after_mark");
-            group.clear();
-        }
-        Ok(())
     }
 
     async fn attempt(&self, delivery: ClaimedDelivery) -> FinishedAttempt {

@@ -1,0 +1,127 @@
+//! gRPC services of one port by their names, and the authentication in front of them. A call finds its
+//! service by one look-up: gRPC has no paths to match. Not here: what the services do (`grpc`), who may
+//! call what (`auth`), REST (the gateway calls these same services).
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service};
+
+use super::auth::Authenticator;
+use super::status::status;
+use crate::domain::failure::{Class, Failure, Reason};
+
+type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+type Answer = Result<Response<Body>, Infallible>;
+
+/// Services by their full names, for everybody; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Services {
+    by_name: Arc<HashMap<&'static str, Boxed>>,
+}
+
+/// Services behind authentication; cheap to clone.
+#[derive(Clone)]
+pub struct Guarded {
+    services: Services,
+    auth: Authenticator,
+    callers: Callers,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, Copy)]
+pub enum Callers {
+    /// Whom the contract says, by API key.
+    Public,
+    /// The operator, by the socket that only its owner can open.
+    Operator,
+}
+
+impl Services {
+    /// Adds a service.
+    #[must_use]
+    pub fn with<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        Arc::make_mut(&mut self.by_name).insert(S::NAME, BoxCloneSyncService::new(service));
+        self
+    }
+
+    /// The same for those callers alone.
+    pub fn guarded(self, callers: Callers, auth: Authenticator) -> Guarded {
+        Guarded { services: self, auth, callers }
+    }
+
+    /// Calls the service that the path names. Those that tonic generates are always ready.
+    pub(super) fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Answer> {
+        let name = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
+        match name.and_then(|(name, _)| self.by_name.get(name)) {
+            Some(service) => service.clone().call(request),
+            None => Box::pin(std::future::ready(Ok(unknown()))),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for Services
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.answer(request.map(Body::new))
+    }
+}
+
+impl<B> Service<Request<B>> for Guarded
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Self { services, auth, callers } = self.clone();
+        let request = request.map(Body::new);
+        Box::pin(async move {
+            match callers {
+                Callers::Public => auth.public(request, &services).await,
+                Callers::Operator => auth.operator(request, &services).await,
+            }
+        })
+    }
+}
+
+/// The answer to a method of no service here, with the contract's error details.
+fn unknown() -> Response<Body> {
+    let text = "there is no such method";
+    status(Failure::new(Class::Unimplemented, Reason::NotImplemented, text)).into_http()
+}
