@@ -88,7 +88,11 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
 }
 
 /// Reads a network from its nodes.
-fn endpoints_of(network: Network, settings: &NetworkSettings, env: &Env) -> anyhow::Result<Endpoints> {
+fn endpoints_of(
+    network: Network,
+    settings: &NetworkSettings,
+    env: &Env,
+) -> anyhow::Result<Endpoints> {
     let mut readers = Vec::new();
     for (name, alone) in settings.nodes() {
         let reader = node_reader(network, &alone, env)

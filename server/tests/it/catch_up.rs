@@ -7,6 +7,7 @@ use cryptopayment::domain::asset::Network;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 
 use crate::conformance::world::{World, asked};
+use crate::support::server::Engine;
 
 /// Is off for so many blocks, with payments before, in the first and in the last of them, and two blocks
 /// that were scanned before replaced.
@@ -66,5 +67,8 @@ async fn a_server_that_was_off_for_2001_blocks_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_off_for_5000_blocks_loses_nothing() {
-    off_for(5_000).await;
+    // How many blocks were missed is the scanner's affair, not the database's: once is enough.
+    if crate::ENGINE == Engine::Sqlite {
+        off_for(5_000).await;
+    }
 }

@@ -73,7 +73,7 @@ async fn a_payment_that_a_node_left_out_is_found_and_counts_once() {
     assert_eq!((found.deposits_changed, found.next_height), (1, tip + 1));
     world.wait(&invoice, InvoiceStatus::Confirmed, InvoiceException::None).await;
     world.wait_available(asked(&invoice) + asked(&other)).await;
-    world.wait_told(&invoice, &["payment.confirmed"]).await;
+    world.wait_told(&invoice, &["payment.detected", "payment.confirmed"]).await;
 
     let again = rescan(&mut client, 0, tip).await;
     assert_eq!(again.deposits_changed, 0);

@@ -8,6 +8,8 @@ use super::watchdog::{FAILURES_MAX, Fault, LIES_MAX, Limits, Seen, Turn, Watchdo
 use crate::domain::asset::Network;
 use crate::domain::endpoint::EndpointState as State;
 use crate::domain::time::Micros;
+use Says::{Fork, Head, Lie, Nothing, Unfit};
+use State::{Behind, Disagrees, Healthy, Lying, Stalled, Unreachable, WentBack};
 
 /// When every story begins.
 const START: Micros = Micros::from_seconds(1_000_000);
@@ -74,157 +76,149 @@ impl Story {
     }
 }
 
+/// Looks, each so many seconds after the one before; the states after the last; who is read from.
+type Case = (&'static str, &'static [(u64, &'static [Says])], &'static [State], Option<usize>);
+
+/// Litecoin: compared 3 blocks deep, behind by more than 12, more than 30 lost blocks are no fork, a
+/// block takes 150 s.
+const CASES: &[Case] = &[
+    ("one", &[(0, &[Head(100)])], &[Healthy], Some(0)),
+    ("one that never answered is tried", &[(0, &[Nothing])], &[Unreachable], Some(0)),
+    (
+        "one look without an answer says nothing",
+        &[(0, &[Head(100)]), (9, &[Nothing]), (9, &[Nothing])],
+        &[Healthy],
+        Some(0),
+    ),
+    (
+        "three do",
+        &[(0, &[Head(100)]), (9, &[Nothing]), (9, &[Nothing]), (9, &[Nothing])],
+        &[Unreachable],
+        Some(0),
+    ),
+    (
+        "an answer between begins anew",
+        &[(0, &[Head(100)]), (9, &[Nothing]), (9, &[Nothing]), (9, &[Head(100)]), (9, &[Nothing])],
+        &[Healthy],
+        Some(0),
+    ),
+    ("of another chain", &[(0, &[Unfit])], &[State::Unfit], None),
+    (
+        "of another chain, beside a good one",
+        &[(0, &[Unfit, Head(100)])],
+        &[State::Unfit, Healthy],
+        Some(1),
+    ),
+    (
+        "twenty block times without a block",
+        &[(0, &[Head(100)]), (3_000, &[Head(100)])],
+        &[Healthy],
+        Some(0),
+    ),
+    (
+        "and one second more: read from all the same",
+        &[(0, &[Head(100)]), (3_001, &[Head(100)])],
+        &[Stalled],
+        Some(0),
+    ),
+    (
+        "a new block ends it",
+        &[(0, &[Head(100)]), (3_001, &[Head(100)]), (9, &[Head(101)])],
+        &[Healthy],
+        Some(0),
+    ),
+    (
+        "stalled while the other goes on is left sooner",
+        &[(0, &[Head(100), Head(100)]), (901, &[Head(100), Head(113)])],
+        &[Stalled, Healthy],
+        Some(1),
+    ),
+    (
+        "twelve blocks less is no trouble",
+        &[(0, &[Head(100), Head(112)])],
+        &[Healthy, Healthy],
+        Some(0),
+    ),
+    ("thirteen is", &[(0, &[Head(100), Head(113)])], &[Behind, Healthy], Some(1)),
+    (
+        "a liar's height makes nobody late",
+        &[
+            (0, &[Head(100), Lie(9_000)]),
+            (9, &[Head(100), Lie(9_000)]),
+            (9, &[Head(100), Lie(9_000)]),
+        ],
+        &[Healthy, Lying],
+        Some(0),
+    ),
+    ("two lies may be a fork", &[(0, &[Lie(100)]), (9, &[Lie(100)])], &[Healthy], Some(0)),
+    ("three are none", &[(0, &[Lie(100)]), (9, &[Lie(100)]), (9, &[Lie(100)])], &[Lying], None),
+    (
+        "thirty blocks lost may be a fork",
+        &[(0, &[Head(130)]), (9, &[Head(100)])],
+        &[Healthy],
+        Some(0),
+    ),
+    ("more is an old snapshot", &[(0, &[Head(131)]), (9, &[Head(100)])], &[WentBack], None),
+    (
+        "until it has caught up",
+        &[(0, &[Head(131)]), (9, &[Head(100)]), (9, &[Head(101)])],
+        &[Healthy],
+        Some(0),
+    ),
+    (
+        "an old snapshot beside a good one",
+        &[(0, &[Head(131), Head(131)]), (9, &[Head(100), Head(131)])],
+        &[WentBack, Healthy],
+        Some(1),
+    ),
+    (
+        "two tips differ near the head",
+        &[(0, &[Head(100), Fork(100, 97)])],
+        &[Healthy, Healthy],
+        Some(0),
+    ),
+    (
+        "two chains differ deeper: nobody knows which",
+        &[(0, &[Head(100), Fork(100, 96)])],
+        &[Disagrees, Disagrees],
+        None,
+    ),
+    (
+        "of three the one is wrong",
+        &[(0, &[Fork(100, 90), Head(100), Head(101)])],
+        &[Disagrees, Healthy, Healthy],
+        Some(1),
+    ),
+    (
+        "three chains",
+        &[(0, &[Fork(100, 90), Fork(100, 90), Head(100)])],
+        &[Disagrees, Disagrees, Disagrees],
+        None,
+    ),
+    (
+        "one that is far behind and on both chains decides nothing, and is read from",
+        &[(0, &[Head(100), Fork(100, 90), Head(60)])],
+        &[Disagrees, Disagrees, Behind],
+        Some(2),
+    ),
+    (
+        "they agree again",
+        &[(0, &[Head(100), Fork(100, 90)]), (9, &[Head(101), Head(101)])],
+        &[Healthy, Healthy],
+        Some(0),
+    ),
+];
+
 #[test]
 fn states_and_choice_case_by_case() {
-    use Says::{Fork, Head, Lie, Nothing, Unfit};
-    use State::{
-        Behind, Disagrees, Healthy, Lying, Stalled, Unfit as IsUnfit, Unreachable, WentBack,
-    };
-
-    /// Looks, each so many seconds after the one before; the states after the last; who is read from.
-    type Case = (&'static str, &'static [(u64, &'static [Says])], &'static [State], Option<usize>);
-    // Litecoin: compared 3 blocks deep, behind by more than 12, 30 lost blocks went back, 150 s a block.
-    let cases: [Case; 26] = [
-        ("one", &[(0, &[Head(100)])], &[Healthy], Some(0)),
-        ("one that never answered is tried", &[(0, &[Nothing])], &[Unreachable], Some(0)),
-        (
-            "one look without an answer says nothing",
-            &[(0, &[Head(100)]), (9, &[Nothing]), (9, &[Nothing])],
-            &[Healthy],
-            Some(0),
-        ),
-        (
-            "three do",
-            &[(0, &[Head(100)]), (9, &[Nothing]), (9, &[Nothing]), (9, &[Nothing])],
-            &[Unreachable],
-            Some(0),
-        ),
-        (
-            "an answer between begins anew",
-            &[
-                (0, &[Head(100)]),
-                (9, &[Nothing]),
-                (9, &[Nothing]),
-                (9, &[Head(100)]),
-                (9, &[Nothing]),
-            ],
-            &[Healthy],
-            Some(0),
-        ),
-        ("of another chain", &[(0, &[Unfit])], &[IsUnfit], None),
-        (
-            "of another chain, beside a good one",
-            &[(0, &[Unfit, Head(100)])],
-            &[IsUnfit, Healthy],
-            Some(1),
-        ),
-        (
-            "twenty block times without a block",
-            &[(0, &[Head(100)]), (3_000, &[Head(100)])],
-            &[Healthy],
-            Some(0),
-        ),
-        (
-            "and one second more: read from all the same",
-            &[(0, &[Head(100)]), (3_001, &[Head(100)])],
-            &[Stalled],
-            Some(0),
-        ),
-        (
-            "a new block ends it",
-            &[(0, &[Head(100)]), (3_001, &[Head(100)]), (9, &[Head(101)])],
-            &[Healthy],
-            Some(0),
-        ),
-        (
-            "stalled while the other goes on is left sooner",
-            &[(0, &[Head(100), Head(100)]), (901, &[Head(100), Head(113)])],
-            &[Stalled, Healthy],
-            Some(1),
-        ),
-        (
-            "twelve blocks less is no trouble",
-            &[(0, &[Head(100), Head(112)])],
-            &[Healthy, Healthy],
-            Some(0),
-        ),
-        ("thirteen is", &[(0, &[Head(100), Head(113)])], &[Behind, Healthy], Some(1)),
-        (
-            "a liar's height makes nobody late",
-            &[
-                (0, &[Head(100), Lie(9_000)]),
-                (9, &[Head(100), Lie(9_000)]),
-                (9, &[Head(100), Lie(9_000)]),
-            ],
-            &[Healthy, Lying],
-            Some(0),
-        ),
-        ("two lies may be a fork", &[(0, &[Lie(100)]), (9, &[Lie(100)])], &[Healthy], Some(0)),
-        ("three are none", &[(0, &[Lie(100)]), (9, &[Lie(100)]), (9, &[Lie(100)])], &[Lying], None),
-        (
-            "thirty blocks lost may be a fork",
-            &[(0, &[Head(130)]), (9, &[Head(100)])],
-            &[Healthy],
-            Some(0),
-        ),
-        ("more is an old snapshot", &[(0, &[Head(131)]), (9, &[Head(100)])], &[WentBack], None),
-        (
-            "until it has caught up",
-            &[(0, &[Head(131)]), (9, &[Head(100)]), (9, &[Head(101)])],
-            &[Healthy],
-            Some(0),
-        ),
-        (
-            "an old snapshot beside a good one",
-            &[(0, &[Head(131), Head(131)]), (9, &[Head(100), Head(131)])],
-            &[WentBack, Healthy],
-            Some(1),
-        ),
-        (
-            "two tips differ near the head",
-            &[(0, &[Head(100), Fork(100, 97)])],
-            &[Healthy, Healthy],
-            Some(0),
-        ),
-        (
-            "two chains differ deeper: nobody knows which",
-            &[(0, &[Head(100), Fork(100, 96)])],
-            &[Disagrees, Disagrees],
-            None,
-        ),
-        (
-            "of three the one is wrong",
-            &[(0, &[Fork(100, 90), Head(100), Head(101)])],
-            &[Disagrees, Healthy, Healthy],
-            Some(1),
-        ),
-        (
-            "three chains",
-            &[(0, &[Fork(100, 90), Fork(100, 90), Head(100)])],
-            &[Disagrees, Disagrees, Disagrees],
-            None,
-        ),
-        (
-            "one that is far behind and on both chains decides nothing, and is read from",
-            &[(0, &[Head(100), Fork(100, 90), Head(60)])],
-            &[Disagrees, Disagrees, Behind],
-            Some(2),
-        ),
-        (
-            "they agree again",
-            &[(0, &[Head(100), Fork(100, 90)]), (9, &[Head(101), Head(101)])],
-            &[Healthy, Healthy],
-            Some(0),
-        ),
-    ];
-    for (what, looks, states, chosen) in cases {
+    for (what, looks, states, chosen) in CASES {
         let count = states.len();
         let mut story = Story::of(Network::Ltc, count);
-        for (seconds, says) in looks {
+        for (seconds, says) in *looks {
             story.look(*seconds, says);
         }
-        assert_eq!(story.states(count), states, "{what}");
-        assert_eq!(story.chosen(), chosen, "{what}");
+        assert_eq!(story.states(count), *states, "{what}");
+        assert_eq!(story.chosen(), *chosen, "{what}");
     }
 }
 
