@@ -93,6 +93,7 @@ Examples:
   cryptopayment admin merchants create 'A shop'
   cryptopayment admin keys list MERCHANT --json
   cryptopayment admin deliveries list --state failed
+  cryptopayment admin networks rescan ltc 2800000 2800100
   cryptopayment admin audit")]
 pub struct AdminArguments {
     /// Print JSON instead of tables.
@@ -131,8 +132,21 @@ pub enum AdminCommand {
 /// How each network stands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum NetworksCommand {
-    /// List all networks: backend, head, scanned, lag, watermark age, pool of addresses.
+    /// List all networks: state, backend, head, scanned, lag, watermark age, pool of addresses.
     List,
+    /// List the nodes that networks are read from: state, height, since when, why.
+    Endpoints,
+    /// List the newest rescans of each network: how far each is, what it found.
+    Rescans,
+    /// Read blocks again: payments that a node left out the first time are found, and count once.
+    Rescan {
+        /// The network, e.g. ltc.
+        network: String,
+        /// The first block.
+        from: u64,
+        /// The last block.
+        to: u64,
+    },
 }
 
 /// What was sent to webhook endpoints.

@@ -89,6 +89,12 @@ fn every_wrong_value_is_named_by_its_key() {
             "[{from_usd=\"1000\", confirmations=5}]",
             "networks.ltc.bands[0]: must not ask for less",
         ),
+        (
+            "CRYPTOPAYMENT_NETWORKS__LTC__FALLBACKS",
+            "[{url=\"http://127.0.0.1:1\"}]",
+            "networks.ltc.fallbacks: are for nodes",
+        ),
+        ("CRYPTOPAYMENT_NETWORKS__LTC__FALLBACKS", "[{uri=\"http://127.0.0.1:1\"}]", "uri"),
         ("CRYPTOPAYMENT_NETWORKS__DOGE__ENABLED", "true", "doge"),
         ("CRYPTOPAYMENT_NETWORKS__TRC20__BACKEND", "node", "networks.trc20.chain"),
     ];
@@ -239,4 +245,45 @@ fn an_evm_node_needs_its_token_and_nothing_of_another_chain() {
         let said = problems(network, chain, node);
         assert!(said.contains(key), "{network} {chain} {node}: {said}");
     }
+}
+
+#[test]
+fn fallbacks_are_nodes_and_each_wrong_key_is_named() {
+    let token = "0x55d398326f99059fF775485246999027B3197955";
+    let table = |more: &str| {
+        format!(
+            "[networks.bep20]\nbackend = \"node\"\nchain = \"regtest\"\n\
+             node = {{ url = \"http://a:1\", contract = \"{token}\", chain_id = 7, user = \"me\" }}\n\
+             fallbacks = [{more}]\n"
+        )
+    };
+    let cases = [
+        ("{}", "networks.bep20.fallbacks[0].url: is required"),
+        ("{ url = \"http://b:1\" }, { url = \"http://a:1\" }", "fallbacks[1].url: stands twice"),
+        ("{ url = \"http://b:1\", contract = \"x\" }", "fallbacks[0].contract"),
+        ("{ url = \"http://b:1\", cookie_file = \"x\" }", "fallbacks[0].cookie_file"),
+        ("{}, {}, {}, {}, {}", "networks.bep20.fallbacks: are more than 4"),
+    ];
+    for (more, problem) in cases {
+        Jail::expect_with(|jail| {
+            jail.create_file("own.toml", &table(more))?;
+            let error = load(Some("own.toml")).unwrap_err().to_string();
+            assert!(error.contains(problem), "{more}: {error}");
+            Ok(())
+        });
+    }
+    Jail::expect_with(|jail| {
+        jail.create_file("own.toml", &table("{ url = \"http://b:1\" }"))?;
+        let config = load(Some("own.toml")).unwrap();
+        let nodes = config.networks["bep20"].nodes();
+        let [(first, node), (second, fallback)] = nodes.as_slice() else { panic!("{nodes:?}") };
+        assert_eq!((first.as_str(), second.as_str()), ("node", "fallback 1"));
+        assert_eq!(
+            (node.node.url.as_str(), fallback.node.url.as_str()),
+            ("http://a:1", "http://b:1")
+        );
+        assert_eq!((fallback.node.contract.as_str(), fallback.node.chain_id), (token, 7));
+        assert_eq!(fallback.node.user, "", "who is asked there is the fallback's own");
+        Ok(())
+    });
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every place between which money or a promise is in flight, without its moment: units of work have
 /// `before_commit` and `after_commit`. The tests die at each of them.
-pub const UNITS_OF_WORK: [&str; 20] = [
+pub const UNITS_OF_WORK: [&str; 21] = [
     "activate_app_key",
     "apply",
     "cancel_invoice",
@@ -22,6 +22,7 @@ pub const UNITS_OF_WORK: [&str; 20] = [
     "mark_read",
     "mark_watched",
     "redeliver_delivery",
+    "rescan",
     "rewind",
     "rotate_signing_secret",
     "scan",

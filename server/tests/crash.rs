@@ -127,9 +127,12 @@ fn every_unit_of_work_is_killed_or_excused() {
     let excused = [
         "advance_clock",
         "end_leases",
+        "fail_rescan",
+        "note_endpoints",
         "prune_deliveries",
         "prune_idempotency",
         "quarantine",
+        "request_rescan",
         "revoke_key",
         "update_key",
         "update_merchant",

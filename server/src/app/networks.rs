@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use reqwest::Url;
 
 use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings, SetupError};
+use crate::chain::endpoints::{Endpoints, NamedReader};
 use crate::chain::evm::{EvmReader, EvmSettings};
 use crate::chain::sandbox::{Sandbox, SandboxChain};
 use crate::chain::tron::{NodeSettings, TronReader};
 use crate::chain::{ChainError, ChainReader, SandboxControl, ScenarioBook};
 use crate::config::{Backend, Config, NetworkSettings, Node};
+use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
 use crate::domain::price;
 use crate::env::Env;
-use crate::store::{Db, deployment};
+use crate::store::{Db, deployment, endpoints};
 use crate::transport::grpc::admin::networks::ConfiguredNetwork;
 use crate::usecase::create_invoice::NetworkTerms;
 use crate::usecase::play_scenario::ScenarioBooks;
@@ -27,6 +30,8 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Chains {
     /// Reads each network.
     pub readers: BTreeMap<Network, Arc<dyn ChainReader>>,
+    /// What reads those that have nodes, to be looked at from time to time.
+    pub endpoints: BTreeMap<Network, Arc<Endpoints>>,
     /// The simulated ones, for their miners.
     pub simulated: BTreeMap<Network, SandboxChain>,
     /// Drives the simulated ones.
@@ -55,10 +60,12 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
     };
     let mut chains = Chains {
         readers: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
         simulated: BTreeMap::new(),
         controls: BTreeMap::new(),
         sandbox: sandbox.clone(),
     };
+    let noted = endpoints::of_all(db).await?;
     for (network, settings) in enabled {
         let reader: Arc<dyn ChainReader> = match (&sandbox, settings.backend) {
             (Some(sandbox), Backend::Sandbox) => {
@@ -67,7 +74,12 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
                 chains.controls.insert(network, Arc::new(chain.clone()));
                 Arc::new(chain)
             }
-            _ => node_reader(network, settings, env)?,
+            _ => {
+                let endpoints = Arc::new(endpoints_of(network, settings, env)?);
+                endpoints.remember(noted.get(network.as_str()).map_or(&[], Vec::as_slice));
+                chains.endpoints.insert(network, Arc::clone(&endpoints));
+                endpoints
+            }
         };
         check_genesis(db, network, settings.chain, reader.as_ref()).await?;
         chains.readers.insert(network, reader);
@@ -75,7 +87,30 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
     Ok(chains)
 }
 
-/// Reads a network from its node.
+/// Reads a network from its nodes.
+fn endpoints_of(
+    network: Network,
+    settings: &NetworkSettings,
+    env: &Env,
+) -> anyhow::Result<Endpoints> {
+    let mut readers = Vec::new();
+    for (name, alone) in settings.nodes() {
+        let reader = node_reader(network, &alone, env)
+            .with_context(|| format!("networks.{network}, {name}"))?;
+        readers.push(NamedReader { name, host: host(&alone.node.url), reader });
+    }
+    let has_pace = matches!(settings.chain, ChainKind::Mainnet | ChainKind::Testnet);
+    Ok(Endpoints::new(network, readers, has_pace, env.clone()))
+}
+
+/// Where a node is, without what may be secret in its URL.
+fn host(url: &str) -> String {
+    let Ok(url) = Url::parse(url) else { return String::new() };
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Reads a network from one node.
 fn node_reader(
     network: Network,
     settings: &NetworkSettings,
@@ -101,7 +136,7 @@ fn node_reader(
 async fn check_genesis(
     db: &Db,
     network: Network,
-    chain: crate::domain::address::ChainKind,
+    chain: ChainKind,
     reader: &dyn ChainReader,
 ) -> anyhow::Result<()> {
     let genesis = match reader.genesis().await {

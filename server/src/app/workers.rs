@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Core;
+use crate::chain::endpoints::Endpoints;
 use crate::chain::sandbox::SandboxChain;
 use crate::config::Config;
 use crate::domain::asset::Network;
@@ -19,6 +20,7 @@ use crate::worker::apply::Applier;
 use crate::worker::attempts::Attempts;
 use crate::worker::deliver::{Deliverer, DelivererParts};
 use crate::worker::dispatch::Dispatcher;
+use crate::worker::endpoints::EndpointWatcher;
 use crate::worker::pool::PoolKeeper;
 use crate::worker::prune::{Kept, Pruner};
 use crate::worker::scan::Scanner;
@@ -111,11 +113,29 @@ fn spawn_network(
         reconcile("apply", &env, TICK, &wake, &worker_stop, || applier.tick()).await;
     });
 
+    if let Some(endpoints) = core.chains.endpoints.get(&network) {
+        spawn_watcher(core, endpoints, tasks, stop);
+    }
     if let Some(chain) = simulated {
         let interval = Duration::from_secs(settings.block_seconds);
         tasks.spawn(chain.clone().run_miner(interval, stop.clone()));
     }
     Some(scan)
+}
+
+/// What looks at a network's nodes.
+fn spawn_watcher(
+    core: &Core,
+    endpoints: &Arc<Endpoints>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let interval = endpoints.look_every();
+    let watcher = EndpointWatcher::new(core.db.clone(), Arc::clone(endpoints), core.instance);
+    let (env, stop, wake) = (core.env.clone(), stop.clone(), Notify::new());
+    tasks.spawn(async move {
+        reconcile("endpoints", &env, interval, &wake, &stop, || watcher.tick()).await;
+    });
 }
 
 async fn spawn_pool(

@@ -4,6 +4,7 @@
 
 mod answer;
 pub mod bitcoin;
+pub mod endpoints;
 pub mod evm;
 pub mod sandbox;
 pub mod tron;
@@ -131,7 +132,8 @@ pub trait ChainReader: Send + Sync {
     /// The hash of the genesis block: which chain this is.
     async fn genesis(&self) -> Result<String, ChainError>;
 
-    /// The newest block and the finality the chain states.
+    /// The newest block and the finality the chain states. Where several nodes are read, this is where
+    /// one is chosen: everything until the next call is answered by that one.
     async fn head(&self) -> Result<Head, ChainError>;
 
     /// The block of the best chain at `height`; `None` above its tip.
@@ -144,6 +146,12 @@ pub trait ChainReader: Send + Sync {
     /// What waits to be included; `None` when the node gives no complete view (which says nothing
     /// about what waits).
     async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError>;
+
+    /// Asks whether `depth` blocks above `root` may be given up because this chain has others. Where
+    /// several nodes are read, another must confirm what is no everyday fork; the error says why not.
+    async fn confirm_fork(&self, _root: u64, _depth: u64) -> Result<(), ChainError> {
+        Ok(())
+    }
 }
 
 /// What became of a broadcast.

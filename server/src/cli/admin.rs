@@ -8,7 +8,6 @@ use anyhow::Context;
 use cryptopayment_proto::admin::v1;
 use cryptopayment_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
 use cryptopayment_proto::admin::v1::merchant_service_client::MerchantServiceClient;
-use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -20,11 +19,12 @@ use tonic::transport::{Channel, Endpoint};
 use super::output::{Answer, Section};
 use super::{
     AdminArguments, AdminCommand, AppKeyCommand, KeyView, KeysCommand, Late, MerchantsCommand,
-    NetworksCommand, WebhookCommand,
+    WebhookCommand,
 };
 
 mod audit;
 mod deliveries;
+mod networks;
 
 /// Columns of tables of merchants, for people.
 const MERCHANT_COLUMNS: &[&str] = &["id", "name", "approved", "late", "shortfall_percent"];
@@ -45,7 +45,7 @@ pub async fn run(socket: &Path, arguments: AdminArguments) -> anyhow::Result<Exi
         AdminCommand::Keys(command) => keys(channel, command).await,
         AdminCommand::Webhook(command) => webhook(channel, command).await,
         AdminCommand::AppKey(command) => app_key(channel, command).await,
-        AdminCommand::Networks(NetworksCommand::List) => networks(channel).await,
+        AdminCommand::Networks(command) => networks::run(channel, command).await,
         AdminCommand::Deliveries(command) => deliveries::run(channel, command).await,
     };
     match answer {
@@ -176,46 +176,6 @@ async fn webhook(channel: Channel, command: WebhookCommand) -> Result<Answer, St
         }
     };
     Ok(Answer::table(KEY_COLUMNS, key.iter().map(key_row).collect()))
-}
-
-async fn networks(channel: Channel) -> Result<Answer, Status> {
-    let request = v1::ListNetworksRequest {};
-    let answer = NetworkServiceClient::new(channel).list_networks(request).await?.into_inner();
-    let columns = &[
-        "network",
-        "enabled",
-        "backend",
-        "chain",
-        "head",
-        "scanned",
-        "lag_blocks",
-        "watermark_age_seconds",
-        "pool_free",
-        "pool_leased",
-        "pool_used",
-        "pool_quarantined",
-    ];
-    let row = |network: &v1::Network| {
-        let pool = network.pool.unwrap_or_default();
-        json!({
-            "network": network.network,
-            "network_label": network.network_label,
-            "enabled": network.enabled,
-            "backend": network.backend,
-            "chain": network.chain,
-            "confirmations_required": network.confirmations_required,
-            "head": network.node_height,
-            "scanned": network.scanned_height,
-            "lag_blocks": network.lag_blocks,
-            "watermark_at": moment(network.watermark_at),
-            "watermark_age_seconds": network.watermark_age_seconds,
-            "pool_free": pool.free,
-            "pool_leased": pool.leased,
-            "pool_used": pool.used,
-            "pool_quarantined": pool.quarantined,
-        })
-    };
-    Ok(Answer::table(columns, answer.networks.iter().map(row).collect()))
 }
 
 async fn app_key(channel: Channel, command: AppKeyCommand) -> Result<Answer, Status> {

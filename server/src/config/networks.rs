@@ -13,6 +13,8 @@ use crate::domain::policy::{Finality, FinalityPolicy};
 
 /// The deepest that a payment may have to be.
 const CONFIRMATIONS_MAX: u32 = 1_000;
+/// Nodes of one network beside its first.
+const FALLBACKS_MAX: usize = 4;
 
 /// `[networks.*]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +31,7 @@ pub struct NetworkSettings {
     pub block_seconds: u64,
     pub poll_milliseconds: u64,
     pub node: Node,
+    pub fallbacks: Vec<Node>,
 }
 
 /// What is asked for from an amount on.
@@ -52,6 +55,24 @@ pub struct WrongSetting {
 }
 
 impl NetworkSettings {
+    /// Each node of the network with a name, the preferred first, as settings of a network that has
+    /// this one alone. What a fallback does not say of the chain itself is as the first node has it.
+    pub fn nodes(&self) -> Vec<(String, Self)> {
+        let alone = |node: Node| Self { node, fallbacks: Vec::new(), ..self.clone() };
+        let mut nodes = vec![("node".to_owned(), alone(self.node.clone()))];
+        for (n, fallback) in self.fallbacks.iter().enumerate() {
+            let mut node = fallback.clone();
+            if node.contract.is_empty() {
+                node.contract.clone_from(&self.node.contract);
+            }
+            if node.chain_id == 0 {
+                node.chain_id = self.node.chain_id;
+            }
+            nodes.push((format!("fallback {}", n + 1), alone(node)));
+        }
+        nodes
+    }
+
     /// How deep and how final payments must be.
     pub fn finality(&self) -> Result<FinalityPolicy, WrongSetting> {
         let wrong = |n: usize, key: &str, why: String| {
@@ -88,8 +109,8 @@ pub enum Backend {
 }
 
 /// How a node is reached.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "config.default.toml documents every setting")]
 pub struct Node {
     pub url: String,
@@ -134,6 +155,9 @@ pub(super) fn check_network(
         (Backend::Sandbox, _) if environment == Environment::Live => {
             wrong("backend", "live takes nodes alone");
         }
+        (Backend::Sandbox, _) if !settings.fallbacks.is_empty() => {
+            wrong("fallbacks", "are for nodes: a simulated chain has none");
+        }
         (Backend::Sandbox, ChainKind::Sandbox) => {}
         (Backend::Sandbox, _) => wrong("chain", "a simulated chain is `sandbox`"),
         (Backend::Node, ChainKind::Sandbox) => wrong("chain", "a node's chain is no `sandbox`"),
@@ -145,17 +169,37 @@ pub(super) fn check_network(
         {
             wrong("chain", "live takes mainnet alone");
         }
-        (Backend::Node, _) if settings.node.url.is_empty() => wrong("node.url", "is required"),
-        (Backend::Node, chain) if matches!(network, Network::Eth | Network::Bep20) => {
-            check_evm_node(network, chain, &settings.node, wrong);
+        (Backend::Node, _) => check_nodes(network, settings, wrong),
+    }
+}
+
+fn check_nodes(network: Network, settings: &NetworkSettings, mut wrong: impl FnMut(&str, &str)) {
+    if settings.fallbacks.len() > FALLBACKS_MAX {
+        wrong("fallbacks", &format!("are more than {FALLBACKS_MAX}"));
+    }
+    let nodes = settings.nodes();
+    for (n, (_, one)) in nodes.iter().enumerate() {
+        let mut wrong = |key: &str, why: &str| match n {
+            0 => wrong(key, why),
+            _ => wrong(&key.replacen("node", &format!("fallbacks[{}]", n - 1), 1), why),
+        };
+        if nodes[..n].iter().any(|(_, other)| other.node.url == one.node.url) {
+            wrong("node.url", "stands twice: two nodes are two, or they confirm nothing");
         }
-        (Backend::Node, _) if settings.node.chain_id != 0 => {
-            wrong("node.chain_id", "is for eth and bep20");
-        }
-        (Backend::Node, chain) if network == Network::Trc20 => {
-            tron::check(chain, &settings.node, &mut wrong);
-        }
-        (Backend::Node, _) => {}
+        check_node(network, one.chain, &one.node, &mut wrong);
+    }
+}
+
+fn check_node(network: Network, chain: ChainKind, node: &Node, wrong: &mut impl FnMut(&str, &str)) {
+    if node.url.is_empty() {
+        wrong("node.url", "is required");
+        return;
+    }
+    match network {
+        Network::Eth | Network::Bep20 => check_evm_node(network, chain, node, wrong),
+        _ if node.chain_id != 0 => wrong("node.chain_id", "is for eth and bep20"),
+        Network::Trc20 => tron::check(chain, node, wrong),
+        Network::Btc | Network::Ltc => {}
     }
 }
 
@@ -163,7 +207,7 @@ fn check_evm_node(
     network: Network,
     chain: ChainKind,
     node: &Node,
-    mut wrong: impl FnMut(&str, &str),
+    wrong: &mut impl FnMut(&str, &str),
 ) {
     if !node.cookie_file.as_os_str().is_empty() {
         wrong("node.cookie_file", "is for bitcoin and litecoin");

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A payment network of the documented API; each carries one payable asset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,6 +125,17 @@ impl Network {
             Self::Ltc => 6,
             Self::Eth => 12,
         }
+    }
+
+    /// How often a block is found: exactly (Ethereum, TRON), about (BNB Smart Chain, faster by now), or on
+    /// the average (proof of work).
+    pub const fn block_time(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Btc => 600,
+            Self::Ltc => 150,
+            Self::Eth => 12,
+            Self::Trc20 | Self::Bep20 => 3,
+        })
     }
 
     /// Seconds without anything new called irreversible after which something is wrong with a network

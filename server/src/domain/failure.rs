@@ -80,6 +80,8 @@ reasons! {
     RedeliveriesExhausted = "REDELIVERIES_EXHAUSTED",
     TooManyWaiting = "TOO_MANY_WAITING",
     ServerUnavailable = "SERVER_UNAVAILABLE",
+    RescanNotFound = "RESCAN_NOT_FOUND",
+    TooManyRescans = "TOO_MANY_RESCANS",
     Internal = "INTERNAL",
 }
 

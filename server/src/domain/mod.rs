@@ -7,6 +7,7 @@ pub mod amount;
 pub mod asset;
 pub mod books;
 pub mod deposit;
+pub mod endpoint;
 pub mod event;
 pub mod failure;
 pub mod invoice;

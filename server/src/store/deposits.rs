@@ -139,8 +139,9 @@ impl DepositRow {
 }
 
 /// Writes down a found transfer: a new row, a change of place of a known one, or, where the same
-/// transaction and ordinal mean something else now, the next generation.
-pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<()> {
+/// transaction and ordinal mean something else now, the next generation. Returns whether that changed
+/// anything.
+pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<bool> {
     let existing: Option<ExistingRow> = one(
         unit.db(),
         "SELECT id, generation, address_id, amount, state, block_hash FROM deposit
@@ -148,10 +149,13 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
         vec![network.as_str().into(), found.txid.clone().into(), found.ordinal.clone().into()],
     )
     .await?;
-    match existing {
-        None => insert(unit, network, found, 0).await?,
+    let is_changed = match existing {
+        None => {
+            insert(unit, network, found, 0).await?;
+            true
+        }
         Some(row) if row.address_id == found.address_id && units(&row.amount)? == found.units => {
-            place(unit, &row, found.block.as_ref()).await?;
+            place(unit, &row, found.block.as_ref()).await?
         }
         Some(row) => {
             execute(
@@ -162,8 +166,9 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
             )
             .await?;
             insert(unit, network, found, row.generation + 1).await?;
+            true
         }
-    }
+    };
     for outpoint in &found.consumes {
         execute(
             unit.db(),
@@ -173,7 +178,7 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
         )
         .await?;
     }
-    Ok(())
+    Ok(is_changed)
 }
 
 async fn insert(
@@ -214,8 +219,8 @@ async fn insert(
     Ok(())
 }
 
-async fn place(unit: &UnitOfWork, row: &ExistingRow, block: Option<&InBlock>) -> Result<()> {
-    match block {
+async fn place(unit: &UnitOfWork, row: &ExistingRow, block: Option<&InBlock>) -> Result<bool> {
+    let changed = match block {
         Some(block) if row.block_hash.as_deref() != Some(block.hash.as_str()) => {
             execute(
                 unit.db(),
@@ -228,7 +233,7 @@ async fn place(unit: &UnitOfWork, row: &ExistingRow, block: Option<&InBlock>) ->
                     block.at.0.into(),
                 ],
             )
-            .await?;
+            .await?
         }
         None if row.state == DepositState::Replaced.as_str() => {
             execute(
@@ -236,11 +241,11 @@ async fn place(unit: &UnitOfWork, row: &ExistingRow, block: Option<&InBlock>) ->
                 "UPDATE deposit SET state = 'seen', version = version + 1 WHERE id = $1",
                 vec![row.id.into()],
             )
-            .await?;
+            .await?
         }
-        _ => {}
-    }
-    Ok(())
+        _ => 0,
+    };
+    Ok(changed > 0)
 }
 
 /// Takes deposits in blocks above `height` out of their blocks: a fork removed them. They wait again,

@@ -11,6 +11,7 @@ use crate::domain::address::ChainKind;
 use crate::domain::amount::decimal;
 use crate::domain::asset::Network;
 use crate::domain::deposit::{Deposit, DepositState};
+use crate::domain::endpoint::NetworkState;
 use crate::domain::event::EventKind;
 use crate::domain::failure::{Failure, Reason};
 use crate::domain::invoice::{Exception, Moment, Status, Summary, is_on_time, summarize};
@@ -215,6 +216,16 @@ pub fn status_filter(number: i32) -> Result<Option<Status>, Failure> {
         Ok(v1::InvoiceStatus::Confirmed) => Ok(Some(Status::Confirmed)),
         Ok(v1::InvoiceStatus::Expired) => Ok(Some(Status::Expired)),
         Err(_) => Err(Failure::field("status", Reason::InvalidField, "is no status")),
+    }
+}
+
+/// A network's state as the contract names it.
+pub fn network_state(state: NetworkState) -> v1::NetworkState {
+    match state {
+        NetworkState::Reading => v1::NetworkState::Reading,
+        NetworkState::CatchingUp => v1::NetworkState::CatchingUp,
+        NetworkState::Waiting => v1::NetworkState::Waiting,
+        NetworkState::Held => v1::NetworkState::Held,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod page_token;
 pub mod play_scenario;
 pub mod redeliver;
 mod request_id;
+pub mod rescan_blocks;
 pub mod update_settings;
 pub mod webhook_secrets;
 

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod attempts;
 pub mod deliver;
 pub mod dispatch;
+pub mod endpoints;
 pub mod fingerprints;
 pub mod pool;
 pub mod prune;

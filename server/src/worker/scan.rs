@@ -1,11 +1,13 @@
 //! The scanner of one network: follows the chain block by block, undoes blocks that a fork removed,
-//! reads the mempool, and moves cursor and watermark. It writes deposit rows and the cursor, in one
-//! transaction per block, and nothing else.
+//! reads the mempool, and moves cursor and watermark. It writes deposit rows and the cursor together, in
+//! one transaction for a block, or for some where many were missed, and nothing else.
+
+mod rescan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use futures_util::StreamExt as _;
 use uuid::Uuid;
 
@@ -23,8 +25,10 @@ use crate::store::{Db, UnitOfWork, leases};
 
 /// Blocks scanned before the lease is renewed.
 const BLOCKS_PER_TICK_MAX: u64 = 50;
-/// Blocks fetched before the one that is written: what a catch-up holds in memory.
+/// Blocks asked of the node at once.
 const BLOCKS_AHEAD_MAX: usize = 4;
+/// Blocks written in one transaction while there are more: what was found in them is held in memory.
+const BLOCKS_PER_TRANSACTION_MAX: usize = 25;
 /// The deepest fork that is followed without a person.
 const FORK_BLOCKS_MAX: u32 = 1_000;
 /// Scanned blocks compared with the node's in one query while a fork's root is looked for.
@@ -79,7 +83,8 @@ impl Scanner {
             unit.commit().await?;
         }
         self.signals.scanned(self.network).notify_one();
-        Ok(if self.watch.is_complete() { Step::Idle } else { Step::More })
+        let rescanned = self.rescan(fence, &cursor).await?;
+        Ok(if self.watch.is_complete() { rescanned } else { Step::More })
     }
 
     /// Takes or renews the lease; a new holder writes its fence into the cursor first.
@@ -142,6 +147,10 @@ impl Scanner {
             None => {}
         }
         let root = self.fork_root(&cursor).await?;
+        if root.hash == cursor.hash {
+            bail!("node did not have block {} and has it again: its head flaps", cursor.height);
+        }
+        self.reader.confirm_fork(root.height, cursor.height - root.height).await?;
         let unit = self.db.begin("rewind").await?;
         if cursor::rewind(&unit, self.network, fence, &cursor.hash, &root).await? {
             let moved = deposits::unconfirm_above(&unit, self.network, root.height).await?;
@@ -202,12 +211,31 @@ impl Scanner {
         let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
         let watch = Watch { addresses: &self.watch, consumed: &consumed };
         let last = head.min(cursor.height + BLOCKS_PER_TICK_MAX);
-        let mut blocks = futures_util::stream::iter(cursor.height + 1..=last)
+        let mut parts = futures_util::stream::iter(cursor.height + 1..=last)
             .map(|height| self.reader.block_at(height, watch))
-            .buffered(BLOCKS_AHEAD_MAX);
-        while let Some(block) = blocks.next().await {
-            let Some(block) = block? else { return Ok(false) };
-            if !self.scan_block(fence, cursor, block).await? {
+            .buffered(BLOCKS_AHEAD_MAX)
+            .chunks(BLOCKS_PER_TRANSACTION_MAX);
+        while let Some(part) = parts.next().await {
+            let mut blocks = Vec::with_capacity(part.len());
+            let mut trouble = None;
+            for block in part {
+                match block {
+                    Ok(Some(block)) => blocks.push(block),
+                    Ok(None) => {
+                        trouble = Some(anyhow!("node states block {head} and does not give it"))
+                    }
+                    Err(error) => trouble = Some(error.into()),
+                }
+                if trouble.is_some() {
+                    break;
+                }
+            }
+            let follow = self.scan_part(fence, cursor, &blocks).await?;
+            // Not at once again: a node that lost a block it had stated may go on so for long.
+            if let Some(trouble) = trouble {
+                return Err(trouble);
+            }
+            if !follow {
                 return Ok(false);
             }
             *cursor = self.cursor().await?.context("cursor vanished")?;
@@ -215,33 +243,45 @@ impl Scanner {
         Ok(last == head)
     }
 
-    /// Writes what the block after the cursor holds. False when it does not follow.
-    async fn scan_block(&self, fence: i64, cursor: &Cursor, block: Block) -> anyhow::Result<bool> {
-        if block.reference.parent != cursor.hash {
-            return Ok(false);
-        }
+    /// Writes what the blocks after the cursor hold. False when one does not follow the one before.
+    async fn scan_part(
+        &self,
+        fence: i64,
+        cursor: &Cursor,
+        blocks: &[Block],
+    ) -> anyhow::Result<bool> {
         let now = self.env.now();
-        // A block's own time may lie; what was read completely before it was seen may not.
-        let seen_at = block.reference.time.clamp(cursor.watermark.min(now), now);
-        let place = InBlock {
-            height: block.reference.height,
-            hash: block.reference.hash.clone(),
-            at: seen_at,
-        };
-        let found = self.found(&block.transfers, seen_at, Some(&place)).await?;
-        let unit = self.db.begin("scan").await?;
-        if !cursor::advance(&unit, self.network, fence, &scanned(&block.reference)).await? {
+        let mut parent = &cursor.hash;
+        let mut parts = Vec::with_capacity(blocks.len());
+        for block in blocks.iter().take_while(|block| {
+            let follows = block.reference.parent == *parent;
+            parent = &block.reference.hash;
+            follows
+        }) {
+            // A block's own time may lie; what was read completely before it was seen may not.
+            let seen_at = block.reference.time.clamp(cursor.watermark.min(now), now);
+            let (height, hash) = (block.reference.height, block.reference.hash.clone());
+            let place = InBlock { height, hash, at: seen_at };
+            parts.push((block, self.found(&block.transfers, seen_at, Some(&place)).await?));
+        }
+        if parts.is_empty() {
             return Ok(false);
         }
-        for deposit in &found {
-            deposits::record(&unit, self.network, deposit).await?;
+        let unit = self.db.begin("scan").await?;
+        for (block, found) in &parts {
+            if !cursor::advance(&unit, self.network, fence, &scanned(&block.reference)).await? {
+                return Ok(false);
+            }
+            for deposit in found {
+                deposits::record(&unit, self.network, deposit).await?;
+            }
+            self.replace(&unit, block).await?;
         }
-        self.replace(&unit, &block).await?;
         unit.commit().await?;
-        if !found.is_empty() {
+        if parts.iter().any(|(_, found)| !found.is_empty()) {
             self.signals.scanned(self.network).notify_one();
         }
-        Ok(true)
+        Ok(parts.len() == blocks.len())
     }
 
     async fn replace(&self, unit: &UnitOfWork, block: &Block) -> anyhow::Result<()> {

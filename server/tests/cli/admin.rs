@@ -93,9 +93,23 @@ async fn networks_show_how_far_they_are_and_how_full() {
         assert_eq!((&eth["enabled"], &eth["head"]), (&false.into(), &Value::Null));
         assert_eq!(ltc["pool_used"], 1);
         assert!(ltc["pool_free"].as_u64().unwrap() + ltc["pool_leased"].as_u64().unwrap() > 20);
-        (ltc["scanned"].as_u64() >= Some(3) && ltc["lag_blocks"] == 0).then_some(())
+        let is_read = ltc["scanned"].as_u64() >= Some(3) && ltc["lag_blocks"] == 0;
+        (is_read && ltc["state"] == "reading" && eth["state"] == Value::Null).then_some(())
     })
     .await;
+    let (table, none) = both(&server, &["networks", "endpoints"], &[]).await;
+    assert!(table.contains("nothing") && none.as_array().unwrap().is_empty(), "{table}");
+    let asked = row(&server, &["networks", "rescan", "ltc", "0", "3"]).await;
+    assert_eq!((&asked["from"], &asked["to"]), (&0.into(), &3.into()));
+    eventually("the blocks were read again", || async {
+        let (_, rescans) = both(&server, &["networks", "rescans"], &["DEPOSITS CHANGED"]).await;
+        assert_eq!(rescans[0]["id"], asked["id"]);
+        (rescans[0]["state"] == "done" && rescans[0]["next"] == 4).then_some(())
+    })
+    .await;
+    let refused = beside(&server, &["admin", "networks", "rescan", "ltc", "0", "99"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("to_height is above block"), "{refused:?}");
     server.finish().await;
 }
 

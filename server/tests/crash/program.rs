@@ -11,9 +11,13 @@ use cryptopayment::chain::SandboxControl as _;
 use cryptopayment::chain::sandbox::{Sandbox, SandboxChain};
 use cryptopayment::domain::asset::Network;
 use cryptopayment::env::Env;
+use cryptopayment_proto::admin::v1::RescanBlocksRequest;
+use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
 use cryptopayment_sdk::v1::{Invoice, InvoiceStatus, UpdateWebhookEndpointRequest};
 use cryptopayment_sdk::{Client, CreateInvoice, Credentials};
+use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
+use tonic::transport::Endpoint;
 
 use crate::support::audit;
 use crate::support::receiver::Receiver;
@@ -26,6 +30,8 @@ const READY: &str = "export AUTH=";
 const LINGER_MAX: Duration = Duration::from_millis(300);
 /// How often it is looked for there.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long one call may take.
+const CALL_MAX: Duration = Duration::from_secs(2);
 /// How long the program may live with an armed failpoint.
 const LIFE_MAX: Duration = Duration::from_secs(120);
 
@@ -120,7 +126,7 @@ impl Story {
         let credentials = Credentials::new(word("api key "), word("api secret "));
         let url = word("serves at ");
         // A call to a program that dies ends soon: nothing is retried here for long.
-        let client = Client::builder(url, credentials).deadline(Duration::from_secs(2));
+        let client = Client::builder(url, credentials).deadline(CALL_MAX);
         self.client = Some(client.build().unwrap());
         if self.chain.is_none() {
             let file = self.data().join("sandbox.sqlite");
@@ -177,7 +183,22 @@ impl Story {
         } else {
             rotate_and_redeliver(&client).await;
         }
+        self.rescan().await;
         chain.mine(1).await.unwrap();
+    }
+
+    /// Lets the first blocks be read again: what is in them is known.
+    async fn rescan(&self) {
+        let socket = self.data().join("admin.sock");
+        let connector = tower::service_fn(move |_: http::Uri| {
+            let socket = socket.clone();
+            async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://localhost").timeout(CALL_MAX);
+        let Ok(channel) = endpoint.connect_with_connector(connector).await else { return };
+        let network = "ltc".to_owned();
+        let request = RescanBlocksRequest { network, from_height: 0, to_height: 1 };
+        let _ = NetworkServiceClient::new(channel).rescan_blocks(request).await;
     }
 
     /// Leaves a payment where it is until it was seen there so deep, or for a moment.

@@ -6,10 +6,12 @@ use cryptopayment::chain::evm::{EvmSettings, EvmWriter};
 use cryptopayment::chain::{Broadcast, ChainWriter as _, ForkFate, SandboxControl as _};
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::asset::Network;
+use cryptopayment_proto::admin::v1 as admin;
+use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 
 use crate::anvil::transfer_data;
-use crate::conformance::world::{asked, share};
+use crate::conformance::world::{World, asked, share};
 use crate::program::beside;
 use crate::support::server::{Engine, eventually};
 use crate::world::NodeWorld;
@@ -220,6 +222,59 @@ pub async fn broadcasts_say_what_became_of_them(start: NodeWorld) {
     let refused = writer.broadcast(&broken).await.unwrap();
     assert!(matches!(refused, Broadcast::Rejected(ref why) if !why.is_empty()), "{refused:?}");
     world.wait_available(asked(&invoice)).await;
+    world.finish().await;
+}
+
+/// The nodes of a network as the operator sees them.
+async fn endpoints(world: &World) -> Vec<admin::Endpoint> {
+    let mut client = NetworkServiceClient::new(world.server.admin().await);
+    let answer = client.list_networks(admin::ListNetworksRequest {}).await.unwrap().into_inner();
+    let own = answer.networks.into_iter().find(|one| one.network == world.network.as_str());
+    own.unwrap().endpoints
+}
+
+/// The token's contract and the chain's id are the first node's: the fallback's table has its URL alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_first_node_is_cut_off_the_fallback_is_read() {
+    use admin::EndpointState::{Healthy, Unreachable};
+
+    let start = NodeWorld::start_with_fallback(Network::Bep20, Engine::Postgres).await;
+    let (NodeWorld { world, proxy, .. }, second) = start;
+    let (early, late) = (world.invoice().await, world.invoice().await);
+    let txid = world.pay(&early, 1, 1).await;
+    world.wait_seen(&early, &txid).await;
+    proxy.cut();
+    world.pay(&late, 1, 1).await;
+    world.mine_deep(&late).await;
+    for invoice in [&early, &late] {
+        world.wait(invoice, Status::Confirmed, Exception::None).await;
+    }
+    eventually("the operator sees which one serves", || async {
+        let [node, fallback] = endpoints(&world).await.try_into().unwrap();
+        assert_eq!((node.name.as_str(), fallback.name.as_str()), ("node", "fallback 1"));
+        let stand = (node.state(), fallback.state(), fallback.is_serving);
+        (stand == (Unreachable, Healthy, true) && !node.error.is_empty()).then_some(())
+    })
+    .await;
+    proxy.mend();
+    eventually("the first is read again", || async {
+        let [node, fallback] = endpoints(&world).await.try_into().unwrap();
+        let stand = (node.state(), fallback.state(), node.is_serving);
+        (stand == (Healthy, Healthy, true)).then_some(())
+    })
+    .await;
+    second.cut();
+    let last = world.invoice().await;
+    world.pay(&last, 1, 1).await;
+    world.mine_deep(&last).await;
+    world.wait(&last, Status::Confirmed, Exception::None).await;
+    world.wait_available([&early, &late, &last].map(asked).iter().sum()).await;
+    let doctor = beside(&world.server, &["doctor", "--json"]).await.json();
+    let state = |check: &str| {
+        let mut rows = doctor.as_array().unwrap().iter();
+        rows.find(|row| row["check"] == check).unwrap()["state"].clone()
+    };
+    assert_eq!((state("node bep20"), state("fallback 1 bep20")), ("ok".into(), "fail".into()));
     world.finish().await;
 }
 

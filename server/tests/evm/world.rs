@@ -79,6 +79,15 @@ impl NodeWorld {
         Self::start_with(Network::Bep20, engine, token, None).await
     }
 
+    /// A world that knows its node by two addresses; the second one's proxy comes besides.
+    pub async fn start_with_fallback(network: Network, engine: Engine) -> (Self, Arc<TcpProxy>) {
+        let node = Arc::new(Anvil::start_with(network, "Token").await);
+        let second = Arc::new(TcpProxy::to(node.port()).await);
+        let fallbacks =
+            format!("\nfallbacks = [{{ url = \"http://127.0.0.1:{}\" }}]", second.port());
+        (Self::start_on(network, engine, node, &fallbacks, None).await, second)
+    }
+
     async fn start_with(
         network: Network,
         engine: Engine,
@@ -86,8 +95,18 @@ impl NodeWorld {
         restart_before: Option<usize>,
     ) -> Self {
         let node = Arc::new(Anvil::start_with(network, token).await);
+        Self::start_on(network, engine, node, "", restart_before).await
+    }
+
+    async fn start_on(
+        network: Network,
+        engine: Engine,
+        node: Arc<Anvil>,
+        more: &str,
+        restart_before: Option<usize>,
+    ) -> Self {
         let proxy = Arc::new(TcpProxy::to(node.port()).await);
-        let settings = settings(network, &node, proxy.port());
+        let settings = settings(network, &node, proxy.port()) + more;
         let server = TestServer::with(engine, &settings).await;
         let acts = AtomicUsize::new(0);
         let chain = Arc::new(Shared { node: Arc::clone(&node), restart_before, acts });

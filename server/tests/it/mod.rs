@@ -2,12 +2,14 @@
 //! their closing lines count the same tests.
 
 mod bad_input;
+mod catch_up;
 mod checkout;
 mod checkout_page;
 mod concurrency;
 mod cors;
 mod damage;
 mod deliveries;
+mod endpoints;
 mod golden;
 mod groups;
 mod grpc;
@@ -18,6 +20,7 @@ mod pages;
 mod policies;
 mod rates;
 mod recipes;
+mod rescans;
 mod sandbox;
 mod scenarios;
 mod views;

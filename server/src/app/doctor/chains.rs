@@ -49,16 +49,10 @@ pub async fn examine(
     let looked = enabled.into_iter().map(|(network, settings)| {
         let stamp = stamps.iter().find(|stamp| stamp.network == network.as_str());
         async move {
-            let mut checks = vec![match settings.backend {
-                Backend::Sandbox => simulated(network),
-                Backend::Node if network == Network::Trc20 => {
-                    tron::node(settings, stamp, env).await
-                }
-                Backend::Node if matches!(network, Network::Eth | Network::Bep20) => {
-                    evm::node(network, settings, stamp, env).await
-                }
-                Backend::Node => node(network, settings, stamp, env).await,
-            }];
+            let mut checks = match settings.backend {
+                Backend::Sandbox => vec![simulated(network)],
+                Backend::Node => nodes(network, settings, stamp, env).await,
+            };
             if let Some(db) = db {
                 checks.extend(reading(network, db, is_running, env).await);
             }
@@ -70,6 +64,27 @@ pub async fn examine(
 
 fn simulated(network: Network) -> Check {
     Check::ok(format!("network {network}"), "simulated: no node is asked")
+}
+
+/// Looks at every node of a network, side by side.
+async fn nodes(
+    network: Network,
+    settings: &NetworkSettings,
+    stamp: Option<&StampedNetwork>,
+    env: &Env,
+) -> Vec<Check> {
+    let looked = settings.nodes().into_iter().enumerate().map(|(n, (name, settings))| async move {
+        let mut check = match network {
+            Network::Trc20 => tron::node(&settings, stamp, env).await,
+            Network::Eth | Network::Bep20 => evm::node(network, &settings, stamp, env).await,
+            Network::Btc | Network::Ltc => node(network, &settings, stamp, env).await,
+        };
+        if n > 0 {
+            check.name = format!("{name} {network}");
+        }
+        check
+    });
+    join_all(looked).await
 }
 
 async fn node(
@@ -174,21 +189,11 @@ fn judged(
         return Check::warn(name, text, "set the node's clock by NTP");
     }
     let quiet = env.system_now().since(report.tip_at);
-    if quiet > block_time(network) * QUIET_BLOCKS_MAX {
+    if quiet > network.block_time() * QUIET_BLOCKS_MAX {
         let text = format!("{text}; its newest block is {} minutes old", quiet.as_secs() / 60);
         return Check::warn(name, text, "look at the node's peers and its log");
     }
     Check::ok(name, text)
-}
-
-/// How often a block is found.
-pub(super) const fn block_time(network: Network) -> Duration {
-    match network {
-        Network::Btc => Duration::from_secs(600),
-        Network::Ltc => Duration::from_secs(150),
-        Network::Eth => Duration::from_secs(12),
-        Network::Trc20 | Network::Bep20 => Duration::from_secs(3),
-    }
 }
 
 /// How far the server has read a network.

@@ -7,9 +7,7 @@ use reqwest::Url;
 use tokio::time::timeout;
 
 use super::Check;
-use super::chains::{
-    ANOTHER_CHAIN, NODE_SECONDS_MAX, QUIET_BLOCKS_MAX, block_time, is_another, node_cure,
-};
+use super::chains::{ANOTHER_CHAIN, NODE_SECONDS_MAX, QUIET_BLOCKS_MAX, is_another, node_cure};
 use crate::app::networks::evm_settings;
 use crate::chain::ChainReader as _;
 use crate::chain::bitcoin::RpcSettings;
@@ -88,7 +86,7 @@ fn judged(
             return Check::fail(name, text, cure);
         }
         let quiet = env.system_now().since(report.head.tip.time);
-        if quiet > block_time(network) * QUIET_BLOCKS_MAX {
+        if quiet > network.block_time() * QUIET_BLOCKS_MAX {
             let text = format!("{text}; its newest block is {} s old", quiet.as_secs());
             return Check::warn(name, text, "look at the node's peers and its log");
         }

@@ -1,0 +1,119 @@
+//! Blocks read again because the operator asked for it: what a node left out the first time is found
+//! now. Under the scanner's fence, some blocks a tick, each part with its progress in one transaction.
+//! Not here: who asked (`usecase::rescan_blocks`).
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::{BLOCKS_AHEAD_MAX, BLOCKS_PER_TICK_MAX, Scanner};
+use crate::chain::{Block, ChainError, Watch};
+use crate::store::cursor::{self, Cursor};
+use crate::store::deposits::{self, FoundDeposit, InBlock};
+use crate::store::rescans::{self, Rescan};
+use crate::worker::Step;
+
+impl Scanner {
+    /// Goes on with the oldest rescan that waits, if there is one: never above the cursor, and only
+    /// through blocks of the chain that the cursor stands on.
+    pub(super) async fn rescan(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<Step> {
+        let Some(rescan) = rescans::next(&self.db, self.network).await? else {
+            return Ok(Step::Idle);
+        };
+        let last = rescan.next_height.saturating_add(BLOCKS_PER_TICK_MAX - 1);
+        let last = last.min(rescan.to_height).min(cursor.height);
+        if last < rescan.next_height {
+            // A fork undid what was to be read again; it is scanned anew first.
+            return Ok(Step::Idle);
+        }
+        let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
+        let watch = Watch { addresses: &self.watch, consumed: &consumed };
+        let blocks = match self.read_again(rescan.next_height, last, watch).await {
+            Ok(blocks) => blocks,
+            Err(error @ ChainError::Transient(_)) => return Err(error.into()),
+            Err(error) => {
+                let unit = self.db.begin("fail_rescan").await?;
+                rescans::fail(&unit, &rescan, &error.to_string(), self.env.now()).await?;
+                unit.commit().await?;
+                return Ok(Step::More);
+            }
+        };
+        if !self.is_scanned_chain(&blocks).await? {
+            return Ok(Step::Idle);
+        }
+        self.record_again(fence, cursor, &rescan, &blocks).await
+    }
+
+    async fn read_again(
+        &self,
+        first: u64,
+        last: u64,
+        watch: Watch<'_>,
+    ) -> Result<Vec<Block>, ChainError> {
+        let missing = |height| ChainError::Transient(format!("the node has no block {height}"));
+        futures_util::stream::iter(first..=last)
+            .map(|height| async move {
+                let block = self.reader.block_at(height, watch).await?;
+                block.ok_or_else(|| missing(height))
+            })
+            .buffered(BLOCKS_AHEAD_MAX)
+            .try_collect()
+            .await
+    }
+
+    /// Whether the blocks follow each other up to one that was scanned. Of blocks so old that none of
+    /// their hashes is kept the node's word is taken: it is on the cursor's chain.
+    async fn is_scanned_chain(&self, blocks: &[Block]) -> anyhow::Result<bool> {
+        let linked = blocks.windows(2).all(|two| two[1].reference.parent == two[0].reference.hash);
+        let Some(last) = blocks.last().map(|block| &block.reference) else { return Ok(false) };
+        let kept = cursor::blocks_below(&self.db, self.network, last.height + 1, 2).await?;
+        let fits = kept.iter().all(|kept| {
+            if kept.height == last.height {
+                kept.hash == last.hash
+            } else {
+                kept.height != last.height + 1 || kept.parent == last.hash
+            }
+        });
+        Ok(linked && fits)
+    }
+
+    async fn record_again(
+        &self,
+        fence: i64,
+        cursor: &Cursor,
+        rescan: &Rescan,
+        blocks: &[Block],
+    ) -> anyhow::Result<Step> {
+        let now = self.env.now();
+        let mut found: Vec<Vec<FoundDeposit>> = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            // When it would have been seen is not known any more; its own time is the nearest to it.
+            let at = block.reference.time.min(now);
+            let (height, hash) = (block.reference.height, block.reference.hash.clone());
+            found
+                .push(self.found(&block.transfers, at, Some(&InBlock { height, hash, at })).await?);
+        }
+        let unit = self.db.begin("rescan").await?;
+        // The cursor's row guards the write, as it does when blocks are scanned the first time.
+        if !cursor::take_over(&unit, self.network, fence).await?
+            || cursor::get_in(&unit, self.network).await?.is_none_or(|at| at.hash != cursor.hash)
+        {
+            return Ok(Step::Idle);
+        }
+        let mut changed = 0;
+        for (block, found) in blocks.iter().zip(&found) {
+            for deposit in found {
+                changed += u64::from(deposits::record(&unit, self.network, deposit).await?);
+            }
+            self.replace(&unit, block).await?;
+        }
+        let next = rescan.next_height + blocks.len() as u64;
+        if !rescans::advance(&unit, rescan, next, changed, now).await? {
+            return Ok(Step::Idle);
+        }
+        unit.commit().await?;
+        if changed > 0 {
+            tracing::warn!(network = %self.network, id = %rescan.id, changed, "rescan found deposits");
+            self.signals.scanned(self.network).notify_one();
+        }
+        Ok(Step::More)
+    }
+}

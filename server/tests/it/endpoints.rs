@@ -1,0 +1,380 @@
+//! A scanner over nodes that flap, lie, fork, go back and die: what it reads, what it leaves alone, and
+//! that no payment is lost or counted twice. The nodes bend one simulated chain. Not here: real nodes.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use cryptopayment::chain::endpoints::{Endpoints, NamedReader};
+use cryptopayment::chain::sandbox::{Sandbox, SandboxChain};
+use cryptopayment::chain::{
+    Block, BlockRef, ChainError, ChainReader, Head, Mempool, SandboxControl as _, Watch,
+};
+use cryptopayment::domain::asset::Network;
+use cryptopayment::domain::endpoint::EndpointState as State;
+use cryptopayment::signals::Signals;
+use cryptopayment::signer::Signer as _;
+use cryptopayment::store::cursor::{self, Cursor};
+use cryptopayment::usecase::apply_deposits::ApplyDeposits;
+use cryptopayment::worker::Step;
+use cryptopayment::worker::scan::Scanner;
+use tempfile::TempDir;
+
+use crate::support::clock::MovedClock;
+use crate::support::core::{Core, NETWORK, request};
+use crate::support::server::fresh_database;
+
+/// How a node bends the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bend {
+    Straight,
+    Down,
+    /// It has so many blocks less.
+    Lacks(u64),
+    /// The same at two of three questions for its head, as behind a load balancer.
+    Flaps(u64),
+    /// It states its head and gives no block.
+    Hides,
+    /// It follows another chain above this block, with none of our payments.
+    Forked(u64),
+}
+
+struct Node {
+    chain: SandboxChain,
+    bend: Mutex<Bend>,
+    heads_asked: Mutex<u64>,
+}
+
+impl Node {
+    fn bend(&self, bend: Bend) {
+        *self.bend.lock().unwrap() = bend;
+    }
+
+    fn bent(&self) -> Result<Bend, ChainError> {
+        let bend = *self.bend.lock().unwrap();
+        if bend == Bend::Down {
+            return Err(ChainError::Transient("connection refused".to_owned()));
+        }
+        Ok(bend)
+    }
+
+    /// How many blocks it lacks at this moment.
+    fn lacks(&self) -> Result<u64, ChainError> {
+        Ok(match self.bent()? {
+            Bend::Lacks(blocks) => blocks,
+            Bend::Flaps(blocks) if !self.heads_asked.lock().unwrap().is_multiple_of(3) => blocks,
+            _ => 0,
+        })
+    }
+
+    fn shown(&self, mut block: BlockRef) -> Result<BlockRef, ChainError> {
+        if let Bend::Forked(above) = self.bent()? {
+            if block.height > above {
+                block.hash = format!("f{}", &block.hash[1..]);
+            }
+            if block.height > above + 1 {
+                block.parent = format!("f{}", &block.parent[1..]);
+            }
+        }
+        Ok(block)
+    }
+}
+
+#[async_trait]
+impl ChainReader for Node {
+    fn network(&self) -> Network {
+        NETWORK
+    }
+
+    async fn genesis(&self) -> Result<String, ChainError> {
+        self.bent()?;
+        self.chain.genesis().await
+    }
+
+    async fn head(&self) -> Result<Head, ChainError> {
+        *self.heads_asked.lock().unwrap() += 1;
+        let lacks = self.lacks()?;
+        let head = self.chain.head().await?;
+        let at = self.chain.header_at(head.tip.height - lacks).await?.unwrap();
+        Ok(Head { tip: self.shown(at)?, ..head })
+    }
+
+    async fn header_at(&self, height: u64) -> Result<Option<BlockRef>, ChainError> {
+        let lacks = self.lacks()?;
+        let newest = self.chain.head().await?.tip.height - lacks;
+        let block = self.chain.header_at(height).await?.filter(|block| block.height <= newest);
+        block.map(|block| self.shown(block)).transpose()
+    }
+
+    async fn block_at(&self, height: u64, watch: Watch<'_>) -> Result<Option<Block>, ChainError> {
+        let bend = self.bent()?;
+        if bend == Bend::Hides || self.header_at(height).await?.is_none() {
+            return Ok(None);
+        }
+        let Some(mut block) = self.chain.block_at(height, watch).await? else { return Ok(None) };
+        block.reference = self.shown(block.reference)?;
+        if matches!(bend, Bend::Forked(above) if height > above) {
+            (block.transfers, block.consumptions) = (Vec::new(), Vec::new());
+        }
+        Ok(Some(block))
+    }
+
+    async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError> {
+        self.bent()?;
+        self.chain.mempool(watch).await
+    }
+}
+
+/// A scanner, an applier and an invoice of five dollars, driven by hand.
+struct Story {
+    core: Core,
+    chain: SandboxChain,
+    nodes: Vec<Arc<Node>>,
+    endpoints: Arc<Endpoints>,
+    clock: MovedClock,
+    scanner: Scanner,
+    apply: ApplyDeposits,
+    address: String,
+    units: u128,
+    _directory: TempDir,
+}
+
+impl Story {
+    async fn with(nodes: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = fresh_database(crate::ENGINE, directory.path()).await;
+        let core = Core::new(&url, directory.path()).await;
+        let file = directory.path().join("chain.sqlite");
+        let sandbox = Sandbox::open(&file, core.env.clone()).await.unwrap();
+        let chain = sandbox.chain(NETWORK).await.unwrap();
+        chain.mine(100).await.unwrap();
+        let node = |_| {
+            let (chain, bend) = (chain.clone(), Mutex::new(Bend::Straight));
+            Arc::new(Node { chain, bend, heads_asked: Mutex::default() })
+        };
+        let nodes: Vec<Arc<Node>> = (0..nodes).map(node).collect();
+        let named = |(n, node): (usize, &Arc<Node>)| NamedReader {
+            name: format!("node {n}"),
+            host: String::new(),
+            reader: Arc::clone(node) as _,
+        };
+        let clock = MovedClock::new();
+        let readers = nodes.iter().enumerate().map(named).collect();
+        let endpoints = Arc::new(Endpoints::new(NETWORK, readers, true, clock.env()));
+        let (db, env) = (core.db.clone(), core.env.clone());
+        let (reader, holder) = (Arc::clone(&endpoints) as _, env.new_id());
+        let mut scanner = Scanner::new(db, env, reader, Signals::default(), holder);
+        while scanner.tick().await.unwrap() == Step::More {}
+        core.fill(40).await;
+        while scanner.tick().await.unwrap() == Step::More {}
+        let create = core.create(20);
+        let invoice = create.run(&core.caller, &request(None)).await.unwrap().invoice;
+        let apply = ApplyDeposits {
+            db: core.db.clone(),
+            env: core.env.clone(),
+            verifying_key: core.signer.verifying_key(),
+            environment: "sandbox".to_owned(),
+        };
+        let (address, units) = (invoice.address_text, invoice.terms.amount_units);
+        Self {
+            core,
+            chain,
+            nodes,
+            endpoints,
+            clock,
+            scanner,
+            apply,
+            address,
+            units,
+            _directory: directory,
+        }
+    }
+
+    /// Pays the invoice in a block of its own.
+    async fn pay(&self) {
+        self.chain.pay(&[(self.address.clone(), self.units)]).await.unwrap();
+        self.chain.mine(1).await.unwrap();
+    }
+
+    /// Ticks until nothing is left, looking at the nodes first as the watcher does.
+    async fn read(&mut self) -> Result<Cursor, String> {
+        self.endpoints.look().await;
+        let read = loop {
+            match self.scanner.tick().await {
+                Ok(Step::More) => {}
+                Ok(Step::Idle) => break Ok(self.cursor().await),
+                Err(error) => break Err(format!("{error:#}")),
+            }
+        };
+        self.apply.run(NETWORK).await.unwrap();
+        read
+    }
+
+    async fn cursor(&self) -> Cursor {
+        cursor::get(&self.core.db, NETWORK).await.unwrap().unwrap()
+    }
+
+    async fn credited(&self) -> i64 {
+        self.core.number("SELECT COUNT(*) FROM deposit WHERE credited").await
+    }
+
+    fn states(&self) -> Vec<State> {
+        self.endpoints.report().into_iter().map(|one| one.state).collect()
+    }
+
+    /// Every transfer of the ledger, whatever it was for.
+    async fn transfers(&self) -> i64 {
+        self.core.number("SELECT COUNT(*) FROM transfer").await
+    }
+
+    /// The invoice is paid, once, and nothing was ever taken back.
+    async fn ends_well(mut self) {
+        self.chain.mine(6).await.unwrap();
+        self.read().await.unwrap();
+        let confirmed = "SELECT COUNT(*) FROM invoice WHERE status = 'confirmed'";
+        assert_eq!(self.core.number(confirmed).await, 1);
+        assert_eq!((self.credited().await, self.transfers().await), (1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_flap_undo_nothing() {
+    let mut story = Story::with(1).await;
+    story.pay().await;
+    story.chain.mine(7).await.unwrap();
+    let before = story.read().await.unwrap();
+    assert_eq!(story.credited().await, 1);
+    story.nodes[0].bend(Bend::Flaps(9));
+    let mut behind = 0;
+    for _ in 0..6 {
+        behind += u32::from(story.read().await.is_err());
+        let now = story.cursor().await;
+        assert_eq!((now.height, &now.hash), (before.height, &before.hash));
+    }
+    assert!(behind > 0, "at times the node was behind");
+    assert_eq!(story.credited().await, 1);
+    story.nodes[0].bend(Bend::Straight);
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_whose_block_is_not_given_is_waited_for_and_called_a_lie() {
+    let mut story = Story::with(1).await;
+    let before = story.read().await.unwrap();
+    story.pay().await;
+    story.nodes[0].bend(Bend::Hides);
+    for _ in 0..3 {
+        let error = story.read().await.unwrap_err();
+        assert!(error.contains("does not give"), "{error}");
+    }
+    assert!(story.read().await.is_err());
+    assert_eq!(story.states(), [State::Lying]);
+    let now = story.cursor().await;
+    assert_eq!((now.height, now.watermark), (before.height, before.watermark));
+    story.nodes[0].bend(Bend::Straight);
+    story.clock.advance(60);
+    story.read().await.unwrap();
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_disagree_stop_credit_and_time() {
+    let mut story = Story::with(2).await;
+    story.pay().await;
+    story.chain.mine(3).await.unwrap();
+    let before = story.read().await.unwrap();
+    assert_eq!(story.credited().await, 0, "not deep enough yet");
+    story.chain.mine(20).await.unwrap();
+    story.nodes[1].bend(Bend::Forked(before.height - 2));
+    for _ in 0..2 {
+        let error = story.read().await.unwrap_err();
+        assert!(error.contains("has another block"), "{error}");
+        assert_eq!(story.states(), [State::Disagrees, State::Disagrees]);
+        assert_eq!(story.cursor().await, before, "cursor and watermark stand");
+        assert_eq!(story.credited().await, 0);
+    }
+    // One of them goes away: which one was right is still not known.
+    story.nodes[0].bend(Bend::Down);
+    for _ in 0..4 {
+        story.read().await.unwrap_err();
+    }
+    assert_eq!(story.cursor().await, before);
+    story.nodes[0].bend(Bend::Straight);
+    story.nodes[1].bend(Bend::Straight);
+    story.clock.advance(60);
+    story.read().await.unwrap();
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_snapshot_is_waited_for_and_not_followed() {
+    let mut story = Story::with(1).await;
+    story.pay().await;
+    story.chain.mine(31).await.unwrap();
+    let before = story.read().await.unwrap();
+    assert_eq!(story.credited().await, 1);
+    story.nodes[0].bend(Bend::Lacks(31));
+    let error = story.read().await.unwrap_err();
+    assert!(error.contains("had block 132 and has 101 now"), "{error}");
+    assert_eq!((story.states(), story.cursor().await), (vec![State::WentBack], before));
+    story.nodes[0].bend(Bend::Straight);
+    story.read().await.unwrap();
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_three_nodes_the_one_that_is_forked_is_left() {
+    let mut story = Story::with(3).await;
+    let before = story.read().await.unwrap();
+    story.nodes[0].bend(Bend::Forked(before.height));
+    story.pay().await;
+    story.chain.mine(6).await.unwrap();
+    story.read().await.unwrap();
+    assert_eq!(story.states(), [State::Disagrees, State::Healthy, State::Healthy]);
+    assert_eq!(story.credited().await, 1);
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_first_node_dies_the_next_is_read() {
+    let mut story = Story::with(2).await;
+    story.read().await.unwrap();
+    story.nodes[0].bend(Bend::Down);
+    story.pay().await;
+    for _ in 0..2 {
+        story.read().await.unwrap_err();
+    }
+    story.read().await.unwrap();
+    assert_eq!(story.states(), [State::Unreachable, State::Healthy]);
+    assert!(story.endpoints.report()[1].is_serving);
+    story.nodes[0].bend(Bend::Straight);
+    for _ in 0..2 {
+        story.clock.advance(60);
+        story.read().await.unwrap();
+    }
+    assert!(story.endpoints.report()[0].is_serving, "the first again, when it has been healthy");
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_on_another_chain_takes_nothing_back_when_the_first_dies() {
+    let mut story = Story::with(2).await;
+    story.pay().await;
+    story.chain.mine(12).await.unwrap();
+    let before = story.read().await.unwrap();
+    assert_eq!(story.credited().await, 1);
+    story.nodes[0].bend(Bend::Down);
+    // Nobody looks in between: they were never seen to disagree.
+    story.nodes[1].bend(Bend::Forked(100));
+    for _ in 0..6 {
+        story.read().await.unwrap_err();
+    }
+    assert!(story.endpoints.report()[1].is_serving);
+    assert_eq!((story.cursor().await, story.credited().await), (before, 1));
+    story.nodes[0].bend(Bend::Straight);
+    for _ in 0..2 {
+        story.nodes[1].bend(Bend::Straight);
+        story.clock.advance(60);
+        story.read().await.unwrap();
+    }
+    story.ends_well().await;
+}
