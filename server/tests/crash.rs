@@ -124,9 +124,12 @@ async fn killed_at_every_failpoint_on_postgres() {
 fn every_unit_of_work_is_killed_or_excused() {
     // Nothing of a merchant's is in flight in these: whoever asked for one asks again, and the start
     // of the program does the others again.
+    // No simulated chain hides payments: `it/reconciliation` cuts rounds off between these two.
     let excused = [
         "advance_clock",
+        "book_deltas",
         "end_leases",
+        "mark_reconciled",
         "prune_deliveries",
         "prune_idempotency",
         "quarantine",

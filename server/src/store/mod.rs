@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod ledger_audit;
 pub mod ledger_entries;
 pub mod merchants;
+pub mod reconciliation;
 mod row_set;
 pub mod timeline;
 pub mod unit_of_work;

@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod fingerprints;
 pub mod pool;
 pub mod prune;
+pub mod reconcile;
 pub mod scan;
 pub mod scenarios;
 pub mod watch_set;

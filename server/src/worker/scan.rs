@@ -19,7 +19,7 @@ use crate::signals::Signals;
 use crate::store::addresses::{self, AddressOwner};
 use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
 use crate::store::deposits::{self, FoundDeposit, InBlock};
-use crate::store::{Db, UnitOfWork, leases};
+use crate::store::{Db, UnitOfWork, leases, reconciliation};
 
 /// Blocks scanned before the lease is renewed.
 const BLOCKS_PER_TICK_MAX: u64 = 50;
@@ -222,7 +222,7 @@ impl Scanner {
         }
         let now = self.env.now();
         // A block's own time may lie; what was read completely before it was seen may not.
-        let seen_at = block.reference.time.clamp(cursor.watermark.min(now), now);
+        let seen_at = block.reference.time.clamp(cursor.read_at.min(now), now);
         let place = InBlock {
             height: block.reference.height,
             hash: block.reference.hash.clone(),
@@ -232,6 +232,9 @@ impl Scanner {
         let unit = self.db.begin("scan").await?;
         if !cursor::advance(&unit, self.network, fence, &scanned(&block.reference)).await? {
             return Ok(false);
+        }
+        if block.may_hide_payments {
+            reconciliation::note_hidden(&unit, self.network, block.reference.height).await?;
         }
         for deposit in &found {
             deposits::record(&unit, self.network, deposit).await?;

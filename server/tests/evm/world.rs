@@ -86,7 +86,19 @@ impl NodeWorld {
         restart_before: Option<usize>,
     ) -> Self {
         let node = Arc::new(Anvil::start_with(network, token).await);
-        let proxy = Arc::new(TcpProxy::to(node.port()).await);
+        let port = node.port();
+        Self::on(network, engine, node, port, restart_before).await
+    }
+
+    /// A world on a node that is reached at `port`.
+    pub async fn on(
+        network: Network,
+        engine: Engine,
+        node: Arc<Anvil>,
+        port: u16,
+        restart_before: Option<usize>,
+    ) -> Self {
+        let proxy = Arc::new(TcpProxy::to(port).await);
         let settings = settings(network, &node, proxy.port());
         let server = TestServer::with(engine, &settings).await;
         let acts = AtomicUsize::new(0);

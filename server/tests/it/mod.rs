@@ -18,6 +18,7 @@ mod pages;
 mod policies;
 mod rates;
 mod recipes;
+mod reconciliation;
 mod sandbox;
 mod scenarios;
 mod views;
