@@ -19,12 +19,12 @@ use crate::chain::bitcoin::rpc::CallError;
 
 /// What a transfer of value costs, so that a transaction allowed no more runs nobody's code.
 const PLAIN_TRANSFER_GAS: u64 = 21_000;
-/// How often a block's calls are asked for while the node does not answer in time, or not at all. A transaction can be
-/// made to be too much for any tracer, and must not stop the reading of the chain.
+/// How often a block's calls are asked for while the node does not answer in time, or not at all. A
+/// transaction can be made to be too much for any tracer, and must not stop the reading of the chain.
 pub(super) const TRACE_TRIES_MAX: u32 = 5;
 /// Blocks whose failures are remembered: more than are ever read side by side.
 const FAILED_BLOCKS_MAX: usize = 16;
-/// A node that told no calls is asked again whether it does at every so manieth block, about hourly.
+/// A node that told no calls is asked again at each block that is a multiple of this, about hourly.
 const ASKED_AGAIN_BLOCKS: u64 = 300;
 
 /// How a node tells what was called in a block.
