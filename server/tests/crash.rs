@@ -124,11 +124,14 @@ async fn killed_at_every_failpoint_on_postgres() {
 fn every_unit_of_work_is_killed_or_excused() {
     // Nothing of a merchant's is in flight in these: whoever asked for one asks again, and the start
     // of the program does the others again.
+    // No simulated chain hides payments: `it/reconciliation` cuts rounds off between these two.
     let excused = [
         "advance_clock",
+        "book_deltas",
         "end_leases",
         "fail_rescan",
         "note_endpoints",
+        "mark_reconciled",
         "prune_deliveries",
         "prune_idempotency",
         "quarantine",

@@ -1,4 +1,4 @@
-//! Starts the workers: one scanner and one applier per network, one dispatcher, pruner and pool
+//! Starts the workers: one scanner, reconciler and applier per network, one dispatcher, pruner and pool
 //! keeper, the deliverers, and the miners and scenarios of simulated chains.
 
 use std::collections::BTreeMap;
@@ -23,12 +23,15 @@ use crate::worker::dispatch::Dispatcher;
 use crate::worker::endpoints::EndpointWatcher;
 use crate::worker::pool::PoolKeeper;
 use crate::worker::prune::{Kept, Pruner};
+use crate::worker::reconcile::Reconciler;
 use crate::worker::scan::Scanner;
 use crate::worker::scenarios::{Player, Stage};
 use crate::worker::{Step, reconcile};
 
 /// How often a worker looks without a signal.
 const TICK: Duration = Duration::from_millis(500);
+/// How often it is looked whether balances are to be reconciled.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often scenarios are looked at: what they wait for tells them nothing.
 const SCENARIO_TICK: Duration = Duration::from_millis(200);
 /// How often the pruner looks.
@@ -79,8 +82,8 @@ fn spawn_scenarios(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Can
     });
 }
 
-/// The scanner, the applier and, of a simulated chain, the miner of one network. Returns what wakes
-/// the scanner.
+/// The scanner, the reconciler, the applier and, of a simulated chain, the miner of one network. Returns
+/// what wakes the scanner.
 fn spawn_network(
     core: &Core,
     config: &Config,
@@ -95,7 +98,8 @@ fn spawn_network(
     let scan = simulated.map_or_else(Default::default, |chain| chain.changed());
     let wake = Arc::clone(&scan);
     let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
-    let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone(), core.instance);
+    let scanner =
+        Scanner::new(db.clone(), env.clone(), Arc::clone(reader), signals.clone(), core.instance);
     let scanner = Arc::new(Mutex::new(scanner));
     let (worker_env, worker_stop) = (env.clone(), stop.clone());
     tasks.spawn(async move {
@@ -104,6 +108,15 @@ fn spawn_network(
             async move { scanner.lock().await.tick().await }
         };
         reconcile("scan", &worker_env, poll, &wake, &worker_stop, step).await;
+    });
+
+    let reader = Arc::clone(reader);
+    let reconciler = Reconciler::new(db, env.clone(), reader, signals.clone(), core.instance);
+    let (worker_env, worker_stop) = (env.clone(), stop.clone());
+    tasks.spawn(async move {
+        let (interval, wake) = (RECONCILE_INTERVAL, Notify::new());
+        let step = || reconciler.tick();
+        reconcile("reconcile", &worker_env, interval, &wake, &worker_stop, step).await;
     });
 
     let applier = Applier::new(core.apply.clone(), network, signals.clone(), core.instance);

@@ -47,7 +47,8 @@ pub struct Transfer {
     /// The transaction, lower-case hex as explorers print it.
     pub txid: String,
     /// Which transfer of the transaction, with its kind: `o:1` output, `l:0` position of the log in
-    /// its receipt, `t:0.1` trace path, `d:` balance delta.
+    /// its receipt, `t:0.1` trace path, `d:` and the address's key in hex a balance delta, whose block
+    /// stands as transaction.
     pub ordinal: String,
     /// The key of the receiving address (see `DerivedAddress::key`).
     pub address_key: Vec<u8>,
@@ -82,6 +83,9 @@ pub struct Block {
     pub transfers: Vec<Transfer>,
     /// Transactions of this block that consume a watched key.
     pub consumptions: Vec<Consumption>,
+    /// Whether payments may have been made in it that the node did not tell: balances alone show them
+    /// (see [`ChainReader::balances`]).
+    pub may_hide_payments: bool,
 }
 
 /// What waits to be included.
@@ -151,6 +155,18 @@ pub trait ChainReader: Send + Sync {
     /// several nodes are read, another must confirm what is no everyday fork; the error says why not.
     async fn confirm_fork(&self, _root: u64, _depth: u64) -> Result<(), ChainError> {
         Ok(())
+    }
+
+    /// What addresses hold of the network's asset after a block of the best chain, base units in the
+    /// order of `keys`. Asked for where [`Block::may_hide_payments`]; a chain whose blocks hide nothing
+    /// has no need of it.
+    ///
+    /// # Errors
+    /// [`ChainError::Transient`] when the block is not on the best chain; [`ChainError::Unsupported`]
+    /// when the node has forgotten how things stood there, or the chain has no balances.
+    async fn balances(&self, at: &BlockRef, keys: &[Vec<u8>]) -> Result<Vec<u128>, ChainError> {
+        let text = format!("balances of {} keys at {}: not of this chain", keys.len(), at.height);
+        Err(ChainError::Unsupported(text))
     }
 }
 

@@ -7,6 +7,36 @@ use uuid::Uuid;
 
 use super::time::Micros;
 
+/// What the ordinal of a balance's delta begins with; the address's key in hex follows.
+pub const DELTA_PREFIX: &str = "d:";
+
+/// Whether a deposit of this ordinal is a balance's delta: money that arrived in a way that nobody told.
+pub fn is_delta(ordinal: &str) -> bool {
+    ordinal.starts_with(DELTA_PREFIX)
+}
+
+/// What the balance of an address says about what is recorded of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delta {
+    /// All of it, and no more.
+    Even,
+    /// So many base units arrived that are not recorded.
+    Arrived(u128),
+    /// So many base units left that we did not send, or never arrived.
+    Gone(u128),
+}
+
+/// Holds what an address owns after a block, and what we sent from it up to there, against what is
+/// recorded as arrived.
+pub fn delta(balance: u128, outflows: u128, recorded: u128) -> Delta {
+    let arrived = balance.saturating_add(outflows);
+    match arrived.checked_sub(recorded) {
+        Some(0) => Delta::Even,
+        Some(more) => Delta::Arrived(more),
+        None => Delta::Gone(recorded - arrived),
+    }
+}
+
 /// Where a deposit stands on its chain. Written by the scanner alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DepositState {
@@ -88,6 +118,26 @@ impl Deposit {
         match self.state {
             DepositState::Included => self.included_at.is_none_or(|at| at <= last),
             _ => now <= last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_balance_says_what_arrived_beyond_what_is_recorded() {
+        for (balance, outflows, recorded, says) in [
+            (0, 0, 0, Delta::Even),
+            (7, 0, 7, Delta::Even),
+            (7, 0, 3, Delta::Arrived(4)),
+            (0, 7, 3, Delta::Arrived(4)),
+            (1, 2, 3, Delta::Even),
+            (3, 0, 7, Delta::Gone(4)),
+            (u128::MAX, 1, u128::MAX, Delta::Even),
+        ] {
+            assert_eq!(delta(balance, outflows, recorded), says, "{balance} {outflows} {recorded}");
         }
     }
 }

@@ -26,7 +26,10 @@ pub struct Cursor {
     pub node_height: u64,
     /// The newest batch of addresses the scanner watches.
     pub watch_batch: i64,
-    /// Business time at which the last complete read began.
+    /// Business time at which the last complete read of blocks and mempool began.
+    pub read_at: Micros,
+    /// Business time up to which every payment is known: `read_at`, or less while payments may hide in
+    /// scanned blocks until balances are reconciled.
     pub watermark: Micros,
 }
 
@@ -65,6 +68,7 @@ struct CursorRow {
     node_height: i64,
     watch_batch: i64,
     watermark_at: i64,
+    reconciled_at: Option<i64>,
 }
 
 #[derive(FromQueryResult)]
@@ -85,7 +89,7 @@ impl Cursor {
     /// Whether the chain is read and has called nothing new final for far longer than it takes.
     pub fn is_finality_stalled(&self, network: Network) -> bool {
         let limit = network.finality_stalled_seconds();
-        self.finalized_at.is_some_and(|at| self.watermark.since(at).as_secs() > limit)
+        self.finalized_at.is_some_and(|at| self.read_at.since(at).as_secs() > limit)
     }
 
     /// The moment at which an evaluation with this cursor happens.
@@ -111,14 +115,15 @@ impl CursorRow {
             finalized_at: self.finalized_at.map(Micros),
             node_height: unsigned(self.node_height, "node height")?,
             watch_batch: self.watch_batch,
-            watermark: Micros(self.watermark_at),
+            read_at: Micros(self.watermark_at),
+            watermark: Micros(self.reconciled_at.unwrap_or(i64::MAX).min(self.watermark_at)),
         })
     }
 }
 
 const SELECT: &str =
     "SELECT height, hash, finalized_height, finalized_at, node_height, watch_batch,
-     watermark_at FROM chain_cursor WHERE network = $1";
+     watermark_at, reconciled_at FROM chain_cursor WHERE network = $1";
 
 /// The cursor of a network; `None` before its first scan.
 pub async fn get(db: &Db, network: Network) -> Result<Option<Cursor>> {
@@ -203,7 +208,8 @@ pub async fn advance(
     Ok(true)
 }
 
-/// Moves the cursor back from `from_hash` to an ancestor, forgetting the blocks above it.
+/// Moves the cursor back from `from_hash` to an ancestor, forgetting the blocks above it. What was
+/// reconciled at one of them is so no more.
 pub async fn rewind(
     unit: &UnitOfWork,
     network: Network,
@@ -214,7 +220,9 @@ pub async fn rewind(
     let height = signed(to.height, "height")?;
     let changed = execute(
         unit.db(),
-        "UPDATE chain_cursor SET height = $2, hash = $3
+        "UPDATE chain_cursor SET height = $2, hash = $3,
+            reconciled_height = CASE WHEN reconciled_height > $2 THEN $2 ELSE reconciled_height END,
+            pass_height = CASE WHEN pass_height > $2 THEN $2 ELSE pass_height END
          WHERE network = $1 AND hash = $4 AND fence = $5",
         vec![
             network.as_str().into(),

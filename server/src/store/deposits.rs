@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
 use super::{
-    Db, Result, StoreError, UnitOfWork, all, execute, known, one, places, signed, units, unsigned,
+    Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, one, places, signed,
+    units, unsigned,
 };
 use crate::domain::amount::stored;
 use crate::domain::asset::{Asset, Network};
-use crate::domain::deposit::{Deposit, DepositState};
+use crate::domain::deposit::{Deposit, DepositState, is_delta};
 use crate::domain::time::Micros;
 
 /// Invoices read by one statement.
@@ -62,6 +63,22 @@ pub struct InBlock {
     pub hash: String,
     /// Its time as business time.
     pub at: Micros,
+}
+
+/// What became of a found transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is written down now: new, or in another place.
+    Changed,
+    /// It was written down before.
+    Known,
+    /// It was counted by the balance of its address before, and is not written down again.
+    InDelta,
+}
+
+#[derive(FromQueryResult)]
+struct HeightRow {
+    height: Option<i64>,
 }
 
 #[derive(FromQueryResult)]
@@ -118,6 +135,20 @@ pub(super) fn columns(prefix: &str) -> String {
     .join(", ")
 }
 
+impl ExistingRow {
+    /// Whether it is written down already what was found. A delta stands whatever a later look at the same
+    /// block says: what came to light since is the next block's.
+    fn is(&self, found: &FoundDeposit) -> Result<bool> {
+        let is_same = self.address_id == found.address_id && units(&self.amount)? == found.units;
+        Ok(is_same || (is_delta(&found.ordinal) && self.is_in(found.block.as_ref())))
+    }
+
+    /// Whether it is in that block.
+    fn is_in(&self, block: Option<&InBlock>) -> bool {
+        block.is_some_and(|block| self.block_hash.as_deref() == Some(block.hash.as_str()))
+    }
+}
+
 impl DepositRow {
     pub(super) fn read(self) -> Result<(Option<Uuid>, Deposit)> {
         let deposit = Deposit {
@@ -139,9 +170,9 @@ impl DepositRow {
 }
 
 /// Writes down a found transfer: a new row, a change of place of a known one, or, where the same
-/// transaction and ordinal mean something else now, the next generation. Returns whether that changed
-/// anything.
-pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<bool> {
+/// transaction and ordinal mean something else now, the next generation. One in a block whose balances
+/// were reconciled already is part of a delta, and is not written: it would count twice.
+pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<Recorded> {
     let existing: Option<ExistingRow> = one(
         unit.db(),
         "SELECT id, generation, address_id, amount, state, block_hash FROM deposit
@@ -149,14 +180,19 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
         vec![network.as_str().into(), found.txid.clone().into(), found.ordinal.clone().into()],
     )
     .await?;
+    let stands = match &existing {
+        Some(row) => row.is(found)? && row.is_in(found.block.as_ref()),
+        None => false,
+    };
+    if !stands && is_in_delta(unit, network, found).await? {
+        return leave_to_delta(unit, network, found, existing.as_ref()).await;
+    }
     let is_changed = match existing {
         None => {
             insert(unit, network, found, 0).await?;
             true
         }
-        Some(row) if row.address_id == found.address_id && units(&row.amount)? == found.units => {
-            place(unit, &row, found.block.as_ref()).await?
-        }
+        Some(row) if row.is(found)? => place(unit, &row, found.block.as_ref()).await?,
         Some(row) => {
             execute(
                 unit.db(),
@@ -178,7 +214,54 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
         )
         .await?;
     }
-    Ok(is_changed)
+    Ok(if is_changed { Recorded::Changed } else { Recorded::Known })
+}
+
+/// Whether the balance of the address, reconciled at this height or above, has counted the transfer: what
+/// it found beyond the deposits of its time is a deposit of its own. The cursor's row is held from here
+/// on, as a reconciliation holds it.
+async fn is_in_delta(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<bool> {
+    let Some(block) = found.block.as_ref().filter(|_| !is_delta(&found.ordinal)) else {
+        return Ok(false);
+    };
+    let sql = format!(
+        "SELECT delta_height AS height FROM chain_cursor WHERE network = $1{}",
+        for_update(unit.backend())
+    );
+    let newest: Option<HeightRow> = one(unit.db(), &sql, vec![network.as_str().into()]).await?;
+    let height = signed(block.height, "block height")?;
+    if newest.and_then(|row| row.height).is_none_or(|newest| newest < height) {
+        return Ok(false);
+    }
+    let counted: Option<HeightRow> = one(
+        unit.db(),
+        "SELECT block_height AS height FROM deposit
+         WHERE address_id = $1 AND state = 'included' AND ordinal LIKE 'd:%' AND block_height >= $2
+         LIMIT 1",
+        vec![found.address_id.into(), height.into()],
+    )
+    .await?;
+    Ok(counted.is_some())
+}
+
+async fn leave_to_delta(
+    unit: &UnitOfWork,
+    network: Network,
+    found: &FoundDeposit,
+    existing: Option<&ExistingRow>,
+) -> Result<Recorded> {
+    tracing::error!(%network, txid = found.txid, ordinal = found.ordinal,
+        "found in a block whose balances were reconciled: it is part of a delta already");
+    // Its money is here, by another name: it waits no more.
+    if let Some(row) = existing.filter(|row| row.state == DepositState::Seen.as_str()) {
+        execute(
+            unit.db(),
+            "UPDATE deposit SET state = 'replaced', version = version + 1 WHERE id = $1",
+            vec![row.id.into()],
+        )
+        .await?;
+    }
+    Ok(Recorded::InDelta)
 }
 
 async fn insert(

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod ledger_audit;
 pub mod ledger_entries;
 pub mod merchants;
+pub mod reconciliation;
 pub mod rescans;
 mod row_set;
 pub mod timeline;

@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod fingerprints;
 pub mod pool;
 pub mod prune;
+pub mod reconcile;
 pub mod scan;
 pub mod scenarios;
 pub mod watch_set;

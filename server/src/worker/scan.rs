@@ -21,7 +21,7 @@ use crate::signals::Signals;
 use crate::store::addresses::{self, AddressOwner};
 use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
 use crate::store::deposits::{self, FoundDeposit, InBlock};
-use crate::store::{Db, UnitOfWork, leases};
+use crate::store::{Db, UnitOfWork, leases, reconciliation};
 
 /// Blocks scanned before the lease is renewed.
 const BLOCKS_PER_TICK_MAX: u64 = 50;
@@ -259,7 +259,7 @@ impl Scanner {
             follows
         }) {
             // A block's own time may lie; what was read completely before it was seen may not.
-            let seen_at = block.reference.time.clamp(cursor.watermark.min(now), now);
+            let seen_at = block.reference.time.clamp(cursor.read_at.min(now), now);
             let (height, hash) = (block.reference.height, block.reference.hash.clone());
             let place = InBlock { height, hash, at: seen_at };
             parts.push((block, self.found(&block.transfers, seen_at, Some(&place)).await?));
@@ -271,6 +271,9 @@ impl Scanner {
         for (block, found) in &parts {
             if !cursor::advance(&unit, self.network, fence, &scanned(&block.reference)).await? {
                 return Ok(false);
+            }
+            if block.may_hide_payments {
+                reconciliation::note_hidden(&unit, self.network, block.reference.height).await?;
             }
             for deposit in found {
                 deposits::record(&unit, self.network, deposit).await?;

@@ -85,7 +85,8 @@ impl NodeWorld {
         let second = Arc::new(TcpProxy::to(node.port()).await);
         let fallbacks =
             format!("\nfallbacks = [{{ url = \"http://127.0.0.1:{}\" }}]", second.port());
-        (Self::start_on(network, engine, node, &fallbacks, None).await, second)
+        let port = node.port();
+        (Self::on(network, engine, node, port, &fallbacks, None).await, second)
     }
 
     async fn start_with(
@@ -95,17 +96,20 @@ impl NodeWorld {
         restart_before: Option<usize>,
     ) -> Self {
         let node = Arc::new(Anvil::start_with(network, token).await);
-        Self::start_on(network, engine, node, "", restart_before).await
+        let port = node.port();
+        Self::on(network, engine, node, port, "", restart_before).await
     }
 
-    async fn start_on(
+    /// A world on a node that is reached at `port`, with `more` in its network's table.
+    pub async fn on(
         network: Network,
         engine: Engine,
         node: Arc<Anvil>,
+        port: u16,
         more: &str,
         restart_before: Option<usize>,
     ) -> Self {
-        let proxy = Arc::new(TcpProxy::to(node.port()).await);
+        let proxy = Arc::new(TcpProxy::to(port).await);
         let settings = settings(network, &node, proxy.port()) + more;
         let server = TestServer::with(engine, &settings).await;
         let acts = AtomicUsize::new(0);

@@ -20,6 +20,7 @@ mod pages;
 mod policies;
 mod rates;
 mod recipes;
+mod reconciliation;
 mod rescans;
 mod sandbox;
 mod scenarios;

@@ -204,14 +204,18 @@ async fn reading(network: Network, db: &Db, is_running: bool, env: &Env) -> Opti
         Err(error) => return Some(Check::fail(name, error.to_string(), "see the database's log")),
     };
     let now = env.now();
-    let age = now.since(at.watermark);
-    let text = format!(
+    let age = now.since(at.read_at);
+    let mut text = format!(
         "scanned {} of {}, last complete read {} s ago",
         at.height,
         at.node_height,
         age.as_secs()
     );
-    if at.watermark.since(now) > WATERMARK_AGE_MAX {
+    if at.watermark < at.read_at {
+        let hidden = now.since(at.watermark).as_secs();
+        text += &format!("; payments inside calls are known up to {hidden} s ago");
+    }
+    if at.read_at.since(now) > WATERMARK_AGE_MAX {
         let cure = "this machine's clock went back, or the database is from the future";
         return Some(Check::fail(name, text, cure));
     }

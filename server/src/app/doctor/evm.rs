@@ -92,9 +92,16 @@ fn judged(
         }
     }
     if network == Network::Eth && !report.tells_calls {
+        if report.head.finalized_height.is_none() {
+            let text = format!("{text}; it tells neither calls nor what is final");
+            let cure = "payments made inside contract calls are never seen, and no invoice expires: \
+                        read another node";
+            return Check::fail(name, text, cure);
+        }
         let text = format!("{text}; it tells no calls");
-        let cure = "payments made inside contract calls, as many exchanges make them, are not seen: \
-                    let the node offer debug_traceBlockByHash or trace_block";
+        let cure = "payments made inside contract calls, as many exchanges make them, are seen when their \
+                    block is final, and invoices expire as much later: let the node offer \
+                    debug_traceBlockByHash or trace_block";
         return Check::warn(name, text, cure);
     }
     let pool =

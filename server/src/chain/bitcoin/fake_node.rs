@@ -61,6 +61,14 @@ impl FakeNode {
     pub async fn answering(
         results: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::silent_to(|_| false, results).await
+    }
+
+    /// The same, but hangs up when it is called by a method that `is_too_much`.
+    pub async fn silent_to(
+        is_too_much: impl Fn(&str) -> bool + Send + Sync + 'static,
+        results: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let one = move |call: &Value| {
             let method = call["method"].as_str().unwrap();
             match results(method, &call["params"]) {
@@ -74,6 +82,7 @@ impl FakeNode {
         };
         Self::raw(move |request| match &request.body {
             Value::Array(calls) => http(200, &Value::from_iter(calls.iter().map(&one)).to_string()),
+            call if is_too_much(call["method"].as_str().unwrap()) => Vec::new(),
             call => {
                 let reply = one(call);
                 http(if reply["error"].is_null() { 200 } else { 500 }, &reply.to_string())

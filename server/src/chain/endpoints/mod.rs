@@ -317,6 +317,21 @@ impl ChainReader for Endpoints {
         self.noted(self.serving().reader.mempool(watch).await)
     }
 
+    /// Beside the turns of whoever reads blocks: it changes nothing about who serves, and asks nobody who
+    /// is not believed.
+    async fn balances(&self, at: &BlockRef, keys: &[Vec<u8>]) -> Result<Vec<u128>, ChainError> {
+        let serving = self.serving();
+        {
+            let known = self.known();
+            let (state, _, error, _) = known.watchdog.stands(known.watchdog.serving());
+            if state.rank().is_none() {
+                let text = format!("{} is not asked for balances: {error}", serving.name);
+                return Err(ChainError::Transient(text));
+            }
+        }
+        serving.reader.balances(at, keys).await
+    }
+
     /// Looks once more first: what is known of the others may be older than the fork.
     async fn confirm_fork(&self, root: u64, depth: u64) -> Result<(), ChainError> {
         if self.readers.len() > 1 {

@@ -76,7 +76,12 @@ impl ChainReader for Node {
         if self.hides_blocks.load(Ordering::SeqCst) {
             return Ok(None);
         }
-        let block = |reference| Block { reference, transfers: vec![], consumptions: vec![] };
+        let block = |reference| Block {
+            reference,
+            transfers: vec![],
+            consumptions: vec![],
+            may_hide_payments: false,
+        };
         Ok(self.block(height).map(block))
     }
 

@@ -3,6 +3,8 @@
 //! that hash and never trusted to be complete. Not here: keys, addresses' text, and all that
 //! remembers (scanning, reorgs, confirmations).
 
+mod balances;
+mod calls;
 mod matching;
 pub mod reader;
 pub mod report;

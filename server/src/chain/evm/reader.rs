@@ -1,25 +1,24 @@
 //! Reads an EVM chain: where it stands, what a block and the waiting transactions hold for a watch.
-//! Remembers nothing but which optional methods its node offers. Not here: what is a payment
-//! (`matching`, `traces`), what waits (`waiting`), HTTP, and what follows from what was read.
+//! Remembers nothing but which optional methods its node offers and which blocks it failed to trace. Not
+//! here: what is a payment (`matching`, `traces`), what was called (`calls`), what waits (`waiting`),
+//! what is owned (`balances`), HTTP, and what follows from what was read.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, U256};
 use async_trait::async_trait;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::calls::CallsAsked;
 use super::matching::{
     Payment, carried, check_receipt, check_receipts, check_transactions, consumptions,
     logged_transfer,
 };
 use super::rpc::{Answer, EvmRpc, is_not_offered, meaning, read, refusal};
-use super::traces::{FlatTrace, flat, nested};
-use super::wire::{Block, Receipt, Transaction, hash_text, maybe_hash, number};
+use super::wire::{Block, Receipt, Transaction, hash_text, number};
 use super::{EvmSettings, Parameters, SetupError};
 use crate::chain::bitcoin::rpc::CallError;
 use crate::chain::{
@@ -32,44 +31,19 @@ use crate::domain::time::Micros;
 const DECIMALS_SELECTOR: &str = "0x313ce567";
 /// A word of the ABI as hex with its prefix.
 const WORD_CHARS: usize = 2 + 64;
-/// What a transfer of value costs, so that a transaction allowed no more runs nobody's code.
-const PLAIN_TRANSFER_GAS: u64 = 21_000;
 
 /// Reads one EVM chain.
 pub struct EvmReader {
     pub(super) parameters: Parameters,
     pub(super) rpc: EvmRpc,
-    /// How the node tells what was called; `None` until it was asked.
-    tracing: Mutex<Option<Tracing>>,
+    pub(super) calls: CallsAsked,
     lacks_block_receipts: AtomicBool,
     pub(super) lacks_pool: AtomicBool,
+    pub(super) lacks_state_by_hash: AtomicBool,
 }
 
-/// How a node tells what was called in a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tracing {
-    /// `debug_traceBlockByHash` with `callTracer` (geth, reth, Erigon, anvil).
-    Nested,
-    /// `trace_block` (Erigon, Nethermind, reth).
-    Flat,
-    /// Not at all.
-    None,
-}
-
-type Transactions<'a> = Block<Transaction<'a>>;
+pub(super) type Transactions<'a> = Block<Transaction<'a>>;
 type Header = Block<IgnoredAny>;
-
-/// Payments inside calls, beside the transaction's place in its block.
-type InnerPayments = Vec<(usize, Payment)>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TracedTransaction<'a> {
-    #[serde(default, deserialize_with = "maybe_hash")]
-    tx_hash: Option<B256>,
-    #[serde(default, borrow)]
-    result: Option<&'a RawValue>,
-}
 
 impl EvmReader {
     /// A reader; nothing is sent yet.
@@ -80,9 +54,10 @@ impl EvmReader {
         Ok(Self {
             parameters: Parameters::of(settings)?,
             rpc: EvmRpc::new(&settings.rpc)?,
-            tracing: Mutex::default(),
+            calls: CallsAsked::default(),
             lacks_block_receipts: AtomicBool::default(),
             lacks_pool: AtomicBool::default(),
+            lacks_state_by_hash: AtomicBool::default(),
         })
     }
 
@@ -212,12 +187,13 @@ impl EvmReader {
     }
 
     /// Value that transactions of a block carry and that was moved inside their calls, in the block's
-    /// order. Receipts are asked for where there is a hit: each must say success.
+    /// order, and whether more may have been moved. Receipts are asked for where there is a hit: each
+    /// must say success.
     async fn native_transfers(
         &self,
         block: &Transactions<'_>,
         watch: Watch<'_>,
-    ) -> Result<Vec<Transfer>, ChainError> {
+    ) -> Result<(Vec<Transfer>, bool), ChainError> {
         let asset = self.parameters.asset();
         let for_us = |place: usize, payment: &Payment| {
             let transaction = block.transactions.get(place)?;
@@ -228,7 +204,8 @@ impl EvmReader {
             .filter_map(|(place, transaction)| for_us(place, &carried(transaction)?))
             .collect();
         let inner = self.inner_payments(block).await?;
-        hits.extend(inner.iter().filter_map(|(place, payment)| for_us(*place, payment)));
+        let told = inner.payments.iter();
+        hits.extend(told.filter_map(|(place, payment)| for_us(*place, payment)));
         hits.sort_by_key(|(place, _)| *place);
         let mut places: Vec<usize> = hits.iter().map(|(place, _)| *place).collect();
         places.dedup();
@@ -242,157 +219,8 @@ impl EvmReader {
             succeeded.insert(*place, receipt.succeeded());
         }
         hits.retain(|(place, _)| succeeded.get(place) == Some(&true));
-        Ok(hits.into_iter().map(|(_, transfer)| transfer).collect())
-    }
-
-    /// What was moved inside the calls of a block, as far as the node tells.
-    ///
-    /// A block whose calls it does not tell (its state is pruned, a transaction was made to be too
-    /// much for any tracer) is no reason to stop reading the chain, or anybody could stop it for the
-    /// price of one transaction: it is logged, and what was moved there is left to the
-    /// reconciliation of balances.
-    async fn inner_payments(&self, block: &Transactions<'_>) -> Result<InnerPayments, ChainError> {
-        if !block.transactions.iter().any(runs_code) {
-            return Ok(Vec::new());
-        }
-        let found = match self.tracing().await? {
-            Tracing::None => return Ok(Vec::new()),
-            Tracing::Nested => self.nested_traces(block).await,
-            Tracing::Flat => self.flat_traces(block).await,
-        };
-        match found {
-            Err(CallError::Node(error)) if is_not_offered(&error) => {
-                *self.known_tracing() = None;
-                Err(refusal(&error))
-            }
-            Err(CallError::Chain(error @ ChainError::Transient(_))) => Err(error),
-            Err(error) => {
-                tracing::error!(block = %block.hash, %error, "payments inside calls not read");
-                Ok(Vec::new())
-            }
-            Ok(found) => Ok(found),
-        }
-    }
-
-    /// How the node tells what was called: asked once, about a block whose state it has.
-    pub(super) async fn tracing(&self) -> Result<Tracing, ChainError> {
-        let known = *self.known_tracing();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let mut found = Tracing::None;
-        let tracer = json!(["latest", { "tracer": "callTracer" }]);
-        for (method, params, tracing) in [
-            ("debug_traceBlockByNumber", tracer, Tracing::Nested),
-            ("trace_block", json!(["latest"]), Tracing::Flat),
-        ] {
-            match self.rpc.ask::<Answer>(method, params).await {
-                Ok(_) => {
-                    found = tracing;
-                    break;
-                }
-                Err(CallError::Chain(error @ ChainError::Transient(_))) => return Err(error),
-                Err(_) => {}
-            }
-        }
-        if found == Tracing::None {
-            tracing::warn!(network = %self.parameters.network,
-                "node tells no calls: payments made inside contract calls are not seen");
-        }
-        *self.known_tracing() = Some(found);
-        Ok(found)
-    }
-
-    fn known_tracing(&self) -> std::sync::MutexGuard<'_, Option<Tracing>> {
-        self.tracing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// By `callTracer`: the block at once; where that is refused or too much, each transaction that
-    /// may run code.
-    async fn nested_traces(&self, block: &Transactions<'_>) -> Result<InnerPayments, CallError> {
-        let tracer = json!({ "tracer": "callTracer" });
-        let params = json!([hash_text(&block.hash), tracer]);
-        let mut found = Vec::new();
-        let together = self.rpc.ask::<Answer>("debug_traceBlockByHash", params).await;
-        let answer = match together {
-            Ok(answer) => answer,
-            Err(CallError::Node(error)) if is_not_offered(&error) => return Err(error.into()),
-            Err(CallError::Chain(error @ ChainError::Transient(_))) => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!(block = %block.hash, %error, "block not traced at once");
-                for (place, transaction) in block.transactions.iter().enumerate() {
-                    if runs_code(transaction) {
-                        found.extend(self.nested_trace(place, transaction).await?);
-                    }
-                }
-                return Ok(found);
-            }
-        };
-        let traced: Vec<TracedTransaction<'_>> = read("traces", &answer)?;
-        let fits = |(traced, transaction): (&TracedTransaction<'_>, &Transaction<'_>)| {
-            traced.tx_hash.is_none_or(|hash| hash == transaction.hash)
-        };
-        if traced.len() != block.transactions.len()
-            || !traced.iter().zip(&block.transactions).all(fits)
-        {
-            return Err(ChainError::Invalid("traces of another block".to_owned()).into());
-        }
-        for (place, (traced, transaction)) in traced.iter().zip(&block.transactions).enumerate() {
-            match traced.result.and_then(|frames| nested(frames.get())) {
-                Some(payments) => found.extend(payments.into_iter().map(|one| (place, one))),
-                None if runs_code(transaction) => {
-                    found.extend(self.nested_trace(place, transaction).await?);
-                }
-                None => {}
-            }
-        }
-        Ok(found)
-    }
-
-    /// One transaction's calls; none, and a line in the log, where the node cannot tell them.
-    async fn nested_trace(
-        &self,
-        place: usize,
-        transaction: &Transaction<'_>,
-    ) -> Result<InnerPayments, ChainError> {
-        let tracer = json!({ "tracer": "callTracer" });
-        let params = json!([hash_text(&transaction.hash), tracer]);
-        let txid = transaction.hash;
-        match self.rpc.ask::<Answer>("debug_traceTransaction", params).await {
-            Ok(answer) => {
-                let payments = nested(answer.get()).unwrap_or_else(|| {
-                    tracing::error!(%txid, "calls cannot be read: payments inside are not seen");
-                    Vec::new()
-                });
-                Ok(payments.into_iter().map(|payment| (place, payment)).collect())
-            }
-            Err(CallError::Chain(error @ ChainError::Transient(_))) => Err(error),
-            Err(error) => {
-                tracing::error!(%txid, %error, "not traced: payments inside are not seen");
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    /// By `trace_block`, which takes a height: each entry says which block it was made from.
-    async fn flat_traces(&self, block: &Transactions<'_>) -> Result<InnerPayments, CallError> {
-        let params = json!([format!("{:#x}", block.number)]);
-        let answer: Answer = self.rpc.ask("trace_block", params).await?;
-        let traces: Vec<FlatTrace<'_>> = read("traces", &answer)?;
-        if traces.iter().any(|trace| trace.block_hash != Some(block.hash)) {
-            let text = format!("traces of another block than {}: the chain moved", block.hash);
-            return Err(ChainError::Transient(text).into());
-        }
-        let mut by_hash =
-            flat(traces).ok_or_else(|| ChainError::Invalid("traces are no trees".to_owned()))?;
-        let mut found = Vec::new();
-        for (place, transaction) in block.transactions.iter().enumerate() {
-            let payments = by_hash.remove(&transaction.hash).ok_or_else(|| {
-                ChainError::Transient(format!("no traces of {} yet", transaction.hash))
-            })?;
-            found.extend(payments.into_iter().map(|payment| (place, payment)));
-        }
-        Ok(found)
+        let transfers = hits.into_iter().map(|(_, transfer)| transfer).collect();
+        Ok((transfers, !inner.is_whole))
     }
 }
 
@@ -447,24 +275,23 @@ impl ChainReader for EvmReader {
         let Some(block) = block else { return Ok(None) };
         let reference = at_height(&block, height)?;
         check_transactions(&block)?;
-        let transfers = match self.parameters.token {
-            _ if block.transactions.is_empty() => Vec::new(),
-            Some(token) => self.token_transfers(&block, token, watch).await?,
+        let (transfers, may_hide_payments) = match self.parameters.token {
+            _ if block.transactions.is_empty() => (Vec::new(), false),
+            Some(token) => (self.token_transfers(&block, token, watch).await?, false),
             None => self.native_transfers(&block, watch).await?,
         };
         let consumptions = consumptions(&block.transactions, watch.consumed);
-        Ok(Some(FoundBlock { reference, transfers, consumptions }))
+        Ok(Some(FoundBlock { reference, transfers, consumptions, may_hide_payments }))
     }
 
     /// See `waiting`: `None` where the node does not show all that it holds.
     async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError> {
         self.waiting(watch).await
     }
-}
 
-/// Whether a transaction is allowed enough to run code.
-const fn runs_code(transaction: &Transaction<'_>) -> bool {
-    transaction.gas > PLAIN_TRANSFER_GAS
+    async fn balances(&self, at: &BlockRef, keys: &[Vec<u8>]) -> Result<Vec<u128>, ChainError> {
+        self.balances_at(at, keys).await
+    }
 }
 
 /// The block's reference, once it is at the height that was asked for.

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 use crate::chain::AddressFilter;
 use crate::chain::bitcoin::fake_node::{Answer as NodeAnswer, FakeNode};
+use crate::chain::evm::calls::TRACE_TRIES_MAX;
 use crate::domain::address::ChainKind;
 
 const TOKEN: &str = "0x7070707070707070707070707070707070707070";
@@ -207,6 +208,14 @@ async fn receipts_are_asked_one_by_one_where_a_node_has_them_not_by_block() {
 
 /// A node whose transaction calls a contract that pays us two coins more.
 async fn calling(offers: &'static str, lies: bool) -> FakeNode {
+    let answers = calls_told(offers, lies);
+    node(answers).await
+}
+
+fn calls_told(
+    offers: &'static str,
+    lies: bool,
+) -> impl Fn(&str, &Value) -> Option<NodeAnswer> + Send + Sync + 'static {
     let inner = json!({ "type": "CALL", "from": OURS, "to": OURS, "value": "0x0", "calls": [
         { "type": "CALL", "from": PAYER, "to": OURS, "value": "0x2" }] });
     let flat = |path: Value, value: &str, from: &str| {
@@ -215,7 +224,7 @@ async fn calling(offers: &'static str, lies: bool) -> FakeNode {
             "blockHash": hash(if lies { 7 } else { 9 }) })
     };
     let flat = json!([flat(json!([]), "0x0", OURS), flat(json!([0]), "0x2", PAYER)]);
-    node(move |method, _| match method {
+    move |method, _| match method {
         "eth_getBlockByNumber" => Some(Ok(block("0xffff"))),
         "debug_traceBlockByNumber" | "debug_traceBlockByHash" if offers == "nested" => {
             let txid = hash(if lies { 7 } else { 1 });
@@ -224,10 +233,86 @@ async fn calling(offers: &'static str, lies: bool) -> FakeNode {
         "debug_traceBlockByNumber" if offers == "single" => Some(Ok(json!([]))),
         "debug_traceBlockByHash" if offers == "single" => Some(Err((-32_000, "timeout"))),
         "debug_traceTransaction" if offers == "single" => Some(Ok(inner.clone())),
+        "debug_traceTransaction" if offers == "failing" => Some(Err((-32_000, "timeout"))),
+        "debug_traceBlockByNumber" if offers == "failing" => Some(Ok(json!([]))),
+        "debug_traceBlockByHash" if offers == "failing" => {
+            Some(Ok(json!([{ "txHash": hash(1), "error": "execution timeout" }])))
+        }
         "trace_block" if offers == "flat" => Some(Ok(flat.clone())),
         _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_not_traced_may_hide_payments() {
+    let node = calling("failing", false).await;
+    let block = read_five(&reader(&node, Network::Eth)).await.unwrap().unwrap();
+    assert_eq!(block.transfers.len(), 1, "what the transaction itself carries");
+    assert!(block.may_hide_payments);
+}
+
+/// One transaction that no tracer gets through must not stop the reading of the chain.
+#[tokio::test]
+async fn a_block_whose_calls_are_too_much_is_read_on_after_some_tries() {
+    for silent in ["debug_traceBlockByHash", "debug_traceBlockByNumber"] {
+        let told = calls_told("nested", false);
+        let answers = move |method: &str, params: &Value| {
+            told(method, params).unwrap_or_else(|| honest(method, params))
+        };
+        let node = FakeNode::silent_to(move |method| method == silent, answers).await;
+        let reader = reader(&node, Network::Eth);
+        for _ in 1..TRACE_TRIES_MAX {
+            let failure = read_five(&reader).await;
+            assert!(matches!(failure, Err(ChainError::Transient(_))), "{silent}: {failure:?}");
+        }
+        let block = read_five(&reader).await.unwrap().unwrap();
+        assert_eq!(block.transfers.len(), 1, "what the transaction itself carries");
+        assert!(block.may_hide_payments, "the rest is left to balances");
+    }
+}
+
+#[tokio::test]
+async fn balances_are_those_after_one_block_and_no_other() {
+    let at = BlockRef { height: 5, hash: hash(9), parent: hash(8), time: Micros(0) };
+    let keys = vec![vec![0xaa; 20], vec![0xbb; 20]];
+    let owned = |params: &Value| match params[0].as_str().unwrap() {
+        OURS => Ok(json!("0x7")),
+        _ => Ok(json!("0x0")),
+    };
+    let by_hash = node(move |method, params| {
+        (method == "eth_getBalance").then(|| {
+            assert_eq!(params[1], json!({ "blockHash": hash(9), "requireCanonical": true }));
+            owned(params)
+        })
     })
-    .await
+    .await;
+    assert_eq!(reader(&by_hash, Network::Eth).balances(&at, &keys).await, Ok(vec![7, 0]));
+
+    let by_height = node(move |method, params| {
+        (method == "eth_getBalance").then(|| match params[1].as_str() {
+            Some("0x5") => owned(params),
+            _ => Err((-32_602, "invalid argument 1: hex string without 0x prefix")),
+        })
+    })
+    .await;
+    let old = reader(&by_height, Network::Eth);
+    assert_eq!(old.balances(&at, &keys).await, Ok(vec![7, 0]), "where a node knows no hash there");
+    let gone = BlockRef { hash: hash(7), ..at.clone() };
+    let moved = old.balances(&gone, &keys).await;
+    assert!(matches!(moved, Err(ChainError::Transient(_))), "another block's: {moved:?}");
+
+    for (said, is_final) in [
+        (Err((-32_000, "hash is not currently canonical")), false),
+        (Ok(json!(format!("0x1{}", "0".repeat(32)))), true),
+        (Ok(json!(7)), true),
+    ] {
+        let what = format!("{said:?}");
+        let node = node(move |method, _| (method == "eth_getBalance").then(|| said.clone())).await;
+        let failure = reader(&node, Network::Eth).balances(&at, &keys).await.unwrap_err();
+        assert_eq!(matches!(failure, ChainError::Invalid(_)), is_final, "{what}: {failure}");
+    }
+    let token = reader(&by_hash, Network::Bep20).balances(&at, &keys).await;
+    assert!(matches!(token, Err(ChainError::Unsupported(_))), "logs tell all of a token");
 }
 
 #[tokio::test]
@@ -237,6 +322,7 @@ async fn payments_inside_calls_are_told_in_whatever_way_the_node_offers() {
         let reader = reader(&node, Network::Eth);
         let block = read_five(&reader).await.unwrap().unwrap();
         let told: Vec<_> = block.transfers.iter().map(|t| (t.ordinal.as_str(), t.units)).collect();
+        assert_eq!(block.may_hide_payments, offers == "nothing", "{offers}");
         if offers == "nothing" {
             assert_eq!(told, [("t:", 1)], "what the transaction itself carries");
         } else {
@@ -250,6 +336,7 @@ async fn traces_of_another_block_pay_nobody() {
     let node = calling("nested", true).await;
     let block = read_five(&reader(&node, Network::Eth)).await.unwrap().unwrap();
     assert_eq!(block.transfers.len(), 1, "left out, and the chain is read on");
+    assert!(block.may_hide_payments, "and it is said that there may be more");
     let node = calling("flat", true).await;
     let moved = read_five(&reader(&node, Network::Eth)).await;
     assert!(matches!(moved, Err(ChainError::Transient(_))), "{moved:?}");

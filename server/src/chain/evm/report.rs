@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::reader::{EvmReader, Tracing};
+use super::calls::Tracing;
+use super::reader::EvmReader;
 use super::rpc::Answer;
 use super::wire::number;
 use crate::chain::bitcoin::rpc::CallError;
@@ -21,7 +22,7 @@ pub struct EvmNodeReport {
     /// Its newest block, and the newest that the chain calls final.
     pub head: Head,
     /// Whether it tells what was called in a block, so that payments made inside contract calls are
-    /// seen.
+    /// seen at once.
     pub tells_calls: bool,
     /// Whether it shows what waits.
     pub shows_pool: bool,

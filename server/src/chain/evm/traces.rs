@@ -37,8 +37,8 @@ enum Kind {
     /// Runs code and moves nothing to an account of ours: DELEGATECALL and CALLCODE repeat their
     /// caller's value, a new contract's account is nobody's address.
     Other,
-    /// Moves a contract's whole balance without calling. It is left to the reconciliation of
-    /// balances, which books it and credits nobody.
+    /// Moves a contract's whole balance without calling: no payment of its transaction. It is left to
+    /// the reconciliation of balances.
     SelfDestruct,
 }
 

@@ -144,7 +144,12 @@ impl ChainReader for SandboxChain {
                 continue;
             }
             let Found { transfers, consumptions } = found;
-            return Ok(Some(Block { reference: row.read()?, transfers, consumptions }));
+            return Ok(Some(Block {
+                reference: row.read()?,
+                transfers,
+                consumptions,
+                may_hide_payments: false,
+            }));
         }
     }
 

@@ -247,7 +247,12 @@ impl ChainReader for TronReader {
         }
         let matching::Found { transfers, consumptions } =
             matching::look(&block, self.parameters.contract, watch)?;
-        Ok(Some(Block { reference: block.reference, transfers, consumptions }))
+        Ok(Some(Block {
+            reference: block.reference,
+            transfers,
+            consumptions,
+            may_hide_payments: false,
+        }))
     }
 
     /// Never a view. A node lists what it holds itself, which is not what the network's witnesses

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use super::{BLOCKS_AHEAD_MAX, BLOCKS_PER_TICK_MAX, Scanner};
 use crate::chain::{Block, ChainError, Watch};
 use crate::store::cursor::{self, Cursor};
-use crate::store::deposits::{self, FoundDeposit, InBlock};
+use crate::store::deposits::{self, FoundDeposit, InBlock, Recorded};
 use crate::store::rescans::{self, Rescan};
 use crate::worker::Step;
 
@@ -101,7 +101,8 @@ impl Scanner {
         let mut changed = 0;
         for (block, found) in blocks.iter().zip(&found) {
             for deposit in found {
-                changed += u64::from(deposits::record(&unit, self.network, deposit).await?);
+                let recorded = deposits::record(&unit, self.network, deposit).await?;
+                changed += u64::from(recorded == Recorded::Changed);
             }
             self.replace(&unit, block).await?;
         }

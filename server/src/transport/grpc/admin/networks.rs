@@ -97,9 +97,10 @@ impl AdminNetworkApi {
             addresses::count(&self.db, network).await.map_err(store_status)?;
         let rescans = rescans::newest(&self.db, network, RESCANS_SHOWN_MAX).await;
         let rescans = rescans.map_err(store_status)?;
-        let age = at.map(|at| self.env.now().since(at.watermark));
+        let now = self.env.now();
+        let age = at.map(|at| now.since(at.read_at)).unwrap_or_default();
         let scanned = at.map(|at| (at.height, at.node_height));
-        let state = NetworkState::of(scanned, age.unwrap_or_default(), nodes);
+        let state = NetworkState::of(scanned, age, nodes);
         Ok(v1::Network {
             network: network.as_str().to_owned(),
             network_label: network.label().to_owned(),
@@ -111,7 +112,7 @@ impl AdminNetworkApi {
             scanned_height: at.map(|at| at.height),
             lag_blocks: at.map_or(0, |at| at.node_height.saturating_sub(at.height)),
             watermark_at: at.map(|at| convert::timestamp(at.watermark)),
-            watermark_age_seconds: age.map(|age| age.as_secs()),
+            watermark_age_seconds: at.map(|at| now.since(at.watermark).as_secs()),
             pool: Some(v1::AddressPool { free, leased, used, quarantined }),
             state: configured.enabled.then(|| convert::network_state(state).into()),
             endpoints: nodes.iter().map(shown_endpoint).collect(),
