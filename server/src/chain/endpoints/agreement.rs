@@ -97,12 +97,12 @@ impl Agreement {
                 decided[n] = Standing::Trusted;
             }
         }
-        for n in 0..count {
+        for (n, standing) in decided.iter().enumerate() {
             let against = (0..count).find_map(|other| match self.relations[n][other] {
                 Relation::Different(height) => Some((other, height)),
                 _ => None,
             });
-            self.contradicted[n] = match decided[n] {
+            self.contradicted[n] = match standing {
                 Standing::Trusted => None,
                 _ => against.or(self.contradicted[n]),
             };
