@@ -8,6 +8,7 @@ mod m0002_merchant_policy;
 mod m0003_webhooks;
 mod m0004_balance_after;
 mod m0005_finality;
+mod m0007_unexpected_deposits;
 
 use sea_orm_migration::prelude::*;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_webhooks::Migration),
             Box::new(m0004_balance_after::Migration),
             Box::new(m0005_finality::Migration),
+            Box::new(m0007_unexpected_deposits::Migration),
         ]
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Core;
+use super::{Core, networks};
 use crate::chain::sandbox::SandboxChain;
 use crate::config::Config;
 use crate::domain::asset::Network;
@@ -92,7 +92,8 @@ fn spawn_network(
     let scan = simulated.map_or_else(Default::default, |chain| chain.changed());
     let wake = Arc::clone(&scan);
     let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
-    let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone(), core.instance);
+    let scanner = Scanner::new(db, env.clone(), Arc::clone(reader), signals.clone(), core.instance)
+        .watching_also(networks::same_accounts(config, network));
     let scanner = Arc::new(Mutex::new(scanner));
     let (worker_env, worker_stop) = (env.clone(), stop.clone());
     tasks.spawn(async move {

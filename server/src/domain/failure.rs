@@ -79,6 +79,9 @@ reasons! {
     AppKeyNextMissing = "APP_KEY_NEXT_MISSING",
     RedeliveriesExhausted = "REDELIVERIES_EXHAUSTED",
     TooManyWaiting = "TOO_MANY_WAITING",
+    UnexpectedDepositNotFound = "UNEXPECTED_DEPOSIT_NOT_FOUND",
+    UnexpectedDepositNotCreditable = "UNEXPECTED_DEPOSIT_NOT_CREDITABLE",
+    UnexpectedDepositState = "UNEXPECTED_DEPOSIT_STATE",
     ServerUnavailable = "SERVER_UNAVAILABLE",
     Internal = "INTERNAL",
 }

@@ -23,6 +23,7 @@ pub mod ledger_entries;
 pub mod merchants;
 mod row_set;
 pub mod timeline;
+pub mod unexpected_deposits;
 pub mod unit_of_work;
 
 use std::time::Duration;

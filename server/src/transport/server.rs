@@ -11,6 +11,7 @@ use cryptopayment_proto::admin::v1::delivery_service_server::DeliveryServiceServ
 use cryptopayment_proto::admin::v1::ledger_service_server::LedgerServiceServer;
 use cryptopayment_proto::admin::v1::merchant_service_server::MerchantServiceServer;
 use cryptopayment_proto::admin::v1::network_service_server::NetworkServiceServer as AdminNetworkServiceServer;
+use cryptopayment_proto::admin::v1::unexpected_deposit_service_server::UnexpectedDepositServiceServer;
 use cryptopayment_proto::checkout::v1::checkout_service_server::CheckoutServiceServer;
 use cryptopayment_proto::checkout::v1::sandbox_checkout_service_server::SandboxCheckoutServiceServer;
 use cryptopayment_proto::options::v1::Audience;
@@ -40,6 +41,7 @@ use super::grpc::admin::AdminApi;
 use super::grpc::admin::deliveries::AdminDeliveryApi;
 use super::grpc::admin::ledger::AdminLedgerApi;
 use super::grpc::admin::networks::AdminNetworkApi;
+use super::grpc::admin::unexpected_deposits::AdminUnexpectedDepositApi;
 use super::grpc::balances::BalanceApi;
 use super::grpc::checkout::CheckoutApi;
 use super::grpc::events::EventApi;
@@ -110,6 +112,8 @@ pub struct AdminServices {
     pub deliveries: AdminDeliveryApi,
     /// LedgerService.
     pub ledger: AdminLedgerApi,
+    /// UnexpectedDepositService.
+    pub unexpected: AdminUnexpectedDepositApi,
 }
 
 /// The public port: what it serves, and what says that it does.
@@ -221,12 +225,13 @@ pub fn admin(services: AdminServices, auth: Authenticator) -> anyhow::Result<Rou
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
         .build_v1()?;
-    let AdminServices { manage, networks, deliveries, ledger } = services;
+    let AdminServices { manage, networks, deliveries, ledger, unexpected } = services;
     let routes = Routes::new(MerchantServiceServer::new(manage.clone()))
         .add_service(ApiKeyServiceServer::new(manage))
         .add_service(AdminNetworkServiceServer::new(networks))
         .add_service(DeliveryServiceServer::new(deliveries))
         .add_service(LedgerServiceServer::new(ledger))
+        .add_service(UnexpectedDepositServiceServer::new(unexpected))
         .add_service(reflection);
     Ok(with_unknown(routes)
         .layer(axum::middleware::from_fn_with_state(auth, Authenticator::operator)))

@@ -20,6 +20,7 @@ mod rates;
 mod recipes;
 mod sandbox;
 mod scenarios;
+mod unexpected;
 mod views;
 mod waits;
 mod webhook_keys;

@@ -249,7 +249,8 @@ impl ChainReader for BitcoinReader {
         block.transactions.iter().for_each(|transaction| matcher.look(transaction, place));
         let found = matcher.finish();
         let (transfers, consumptions) = (found.transfers, found.consumptions);
-        Ok(Some(Block { reference, transfers, consumptions }))
+        // A chain of one coin.
+        Ok(Some(Block { reference, transfers, unexpected: Vec::new(), consumptions }))
     }
 
     /// `None` while the node reads back its saved mempool and when it holds more than is looked at.

@@ -144,7 +144,8 @@ impl ChainReader for SandboxChain {
                 continue;
             }
             let Found { transfers, consumptions } = found;
-            return Ok(Some(Block { reference: row.read()?, transfers, consumptions }));
+            let (reference, unexpected) = (row.read()?, Vec::new());
+            return Ok(Some(Block { reference, transfers, unexpected, consumptions }));
         }
     }
 
