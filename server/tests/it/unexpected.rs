@@ -8,8 +8,8 @@ use cryptopayment::domain::asset::Network;
 use cryptopayment::env::Env;
 use cryptopayment_proto::admin::v1::{
     AssignUnexpectedDepositRequest as Assign, AuditLedgerRequest,
-    ListUnexpectedDepositsRequest as List, UnexpectedDepositState as State, audit_ledger_response,
-    ledger_service_client::LedgerServiceClient,
+    ListUnexpectedDepositsRequest as List, UnexpectedDeposit, UnexpectedDepositState as State,
+    audit_ledger_response, ledger_service_client::LedgerServiceClient,
 };
 use cryptopayment_sdk::CreateInvoice;
 use cryptopayment_sdk::v1::{Invoice, InvoiceStatus, LedgerEntryKind};
@@ -39,6 +39,12 @@ async fn available(world: &World, coin: &str) -> u128 {
     let balances = world.client.balances().await.unwrap();
     let own = balances.iter().find(|balance| balance.coin == coin).unwrap();
     own.available_units.parse().unwrap()
+}
+
+/// Waits until everything that was mined is read, and is final where this is: nothing moves any more.
+async fn deep(world: &World, desk: &Desk, txid: &str, depth: u32) -> UnexpectedDeposit {
+    desk.wait_final(&world.client, txid).await;
+    desk.wait_deep(txid, u64::from(depth)).await
 }
 
 /// What an audit of the books finds.
@@ -72,7 +78,7 @@ async fn ether_at_an_address_for_bep20_is_given_to_its_merchant_once() {
     let early = desk.assign(&seen.id, &to, "").await;
     assert_eq!(reason(early), "UNEXPECTED_DEPOSIT_STATE", "one block is not final");
     world.chain.mine(DEEP).await.unwrap();
-    desk.wait_final(&world.client, &txid).await;
+    deep(&world, &desk, &txid, DEEP + 1).await;
     assert_eq!(available(&world, "ETH").await, 0);
     let given = desk.assign(&seen.id, &to, "sent on Ethereum by mistake").await.unwrap();
     assert_eq!(
@@ -115,7 +121,7 @@ async fn tokens_at_an_address_for_eth_go_to_a_merchant_or_are_dismissed() {
     }
     world.chain.mine(DEEP).await.unwrap();
     let first = desk.get(&ids[0]).await.unwrap();
-    desk.wait_final(&world.client, &first.txid).await;
+    deep(&world, &desk, &first.txid, DEEP + 2).await;
     assert_eq!((first.coin.as_str(), first.network.as_str()), ("USDT-BEP20", "bep20"));
     let merchant = To::Merchant(first.merchant_id.clone().unwrap());
     let given = desk.assign(&first.id, &merchant, "").await.unwrap();
@@ -157,7 +163,7 @@ async fn what_leaves_the_chain_is_orphaned_and_comes_back_once() {
     assert_eq!(reason(desk.assign(&seen.id, &to, "").await), "UNEXPECTED_DEPOSIT_STATE");
 
     world.chain.mine(DEEP).await.unwrap();
-    desk.wait_final(&world.client, &txid).await;
+    deep(&world, &desk, &txid, DEEP).await;
     let back = desk.wait(&txid, State::Seen).await;
     assert_eq!(back.id, seen.id, "the same one, in another block");
     desk.assign(&seen.id, &to, "").await.unwrap();
@@ -220,7 +226,7 @@ async fn bad_input_is_refused_and_changes_nothing() {
     let (world, desk, invoice) = astray(Network::Eth, "bep20").await;
     let txid = world.chain.pay(&[(invoice.address.clone(), 9)]).await.unwrap();
     world.chain.mine(DEEP).await.unwrap();
-    let before = desk.wait_final(&world.client, &txid).await;
+    let before = deep(&world, &desk, &txid, DEEP).await;
     let nobody = "550e8400-e29b-41d4-a716-446655440000";
     let some = |text: &str| Some(text.to_owned());
     let sound = Assign {
