@@ -9,6 +9,7 @@ mod m0003_webhooks;
 mod m0004_balance_after;
 mod m0005_finality;
 mod m0006_endpoints;
+mod m0007_unexpected_deposits;
 mod m0008_reconciliation;
 
 use sea_orm_migration::prelude::*;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_balance_after::Migration),
             Box::new(m0005_finality::Migration),
             Box::new(m0006_endpoints::Migration),
+            Box::new(m0007_unexpected_deposits::Migration),
             Box::new(m0008_reconciliation::Migration),
         ]
     }

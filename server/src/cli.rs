@@ -66,8 +66,8 @@ pub enum Command {
     Migrate,
     /// Ask the configured address whether it serves; exit code 0 if so.
     Healthcheck,
-    /// Keep merchants, keys, webhooks; look at networks, deliveries and books; through the admin
-    /// socket of a running server.
+    /// Keep merchants, keys, webhooks; look at networks, deliveries and books; settle unexpected deposits;
+    /// through the admin socket of a running server.
     Admin(AdminArguments),
     /// Look at configuration, files, database, clocks, nodes, rates and webhooks, and say what to do.
     Doctor(doctor::DoctorArguments),
@@ -94,6 +94,7 @@ Examples:
   cryptopayment admin keys list MERCHANT --json
   cryptopayment admin deliveries list --state failed
   cryptopayment admin networks rescan ltc 2800000 2800100
+  cryptopayment admin unexpected-deposits list --state seen
   cryptopayment admin audit")]
 pub struct AdminArguments {
     /// Print JSON instead of tables.
@@ -125,6 +126,9 @@ pub enum AdminCommand {
     /// What was sent to webhook endpoints.
     #[command(subcommand)]
     Deliveries(DeliveriesCommand),
+    /// Known coins that reached addresses that are not for them.
+    #[command(subcommand)]
+    UnexpectedDeposits(UnexpectedDepositsCommand),
     /// Recompute the books from the postings; exit code 1 when anything is off.
     Audit,
 }
@@ -183,6 +187,70 @@ pub enum DeliveriesCommand {
         /// Its id.
         id: String,
     },
+}
+
+/// Known coins that reached addresses that are not for them.
+#[derive(Debug, Clone, Subcommand)]
+pub enum UnexpectedDepositsCommand {
+    /// List them, the newest first.
+    List {
+        /// Only those seen on this network's chain.
+        #[arg(long)]
+        network: Option<String>,
+        /// Only in this state.
+        #[arg(long)]
+        state: Option<UnexpectedStateName>,
+        /// Only at the address of this invoice.
+        #[arg(long, value_name = "ID")]
+        invoice: Option<String>,
+        /// Only at addresses of this merchant's invoices.
+        #[arg(long, value_name = "ID")]
+        merchant: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Show one.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Credit a merchant for one, once and for good; only for coins that balances are kept in.
+    #[command(group = clap::ArgGroup::new("whom").required(true).args(["invoice", "merchant"]))]
+    Assign {
+        /// Its id.
+        id: String,
+        /// The invoice whose merchant is credited.
+        #[arg(long, value_name = "ID")]
+        invoice: Option<String>,
+        /// The merchant.
+        #[arg(long, value_name = "ID")]
+        merchant: Option<String>,
+        /// Why.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Note how one was settled outside of the ledger, for good; moves no money.
+    Dismiss {
+        /// Its id.
+        id: String,
+        /// How it was settled.
+        #[arg(long)]
+        note: String,
+    },
+}
+
+/// Where an unexpected deposit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UnexpectedStateName {
+    /// Nobody has settled it.
+    Seen,
+    /// Its block left the chain.
+    Orphaned,
+    /// A merchant was credited.
+    Assigned,
+    /// Settled outside.
+    Dismissed,
 }
 
 /// Where a delivery stands.

@@ -38,6 +38,8 @@ pub const FIRST_START: [&str; 6] = [
     "start_cursor",
     "take_over",
 ];
+/// The units of work by which the operator settles what was not expected.
+pub const SETTLEMENTS: [&str; 2] = ["assign_unexpected", "dismiss_unexpected"];
 /// The moments of a delivery.
 pub const DELIVERY_MOMENTS: [&str; 4] = ["before_send", "after_send", "before_mark", "after_mark"];
 

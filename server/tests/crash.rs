@@ -8,12 +8,14 @@
 
 #[path = "crash/program.rs"]
 mod program;
+#[path = "crash/settlements.rs"]
+mod settlements;
 mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cryptopayment::failpoint::{DELIVERY_MOMENTS, FIRST_START, UNITS_OF_WORK};
+use cryptopayment::failpoint::{DELIVERY_MOMENTS, FIRST_START, SETTLEMENTS, UNITS_OF_WORK};
 use program::Story;
 use support::server::Engine;
 
@@ -158,11 +160,11 @@ fn every_unit_of_work_is_killed_or_excused() {
     found.dedup();
     assert!(found.len() > 20, "the search finds units of work: {found:?}");
     for name in &found {
-        let killed = UNITS_OF_WORK.iter().chain(&FIRST_START);
+        let killed = UNITS_OF_WORK.iter().chain(&FIRST_START).chain(&SETTLEMENTS);
         let known = killed.chain(&excused).any(|unit| unit == name);
         assert!(known, "the unit of work `{name}` is in no list");
     }
-    for name in UNITS_OF_WORK.iter().chain(&FIRST_START) {
+    for name in UNITS_OF_WORK.iter().chain(&FIRST_START).chain(&SETTLEMENTS) {
         assert!(found.iter().any(|has| has == name), "`{name}` is no unit of work any more");
     }
 }

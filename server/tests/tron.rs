@@ -16,6 +16,8 @@ mod tcp_proxy;
 mod tron_node;
 #[path = "tron/world.rs"]
 mod tron_world;
+#[path = "tron/unexpected.rs"]
+mod unexpected;
 
 use conformance::world::World;
 use support::server::Engine;

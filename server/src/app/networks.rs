@@ -17,6 +17,7 @@ use crate::config::{Backend, Config, NetworkSettings, Node};
 use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
 use crate::domain::price;
+use crate::domain::unexpected::shares_accounts_with;
 use crate::env::Env;
 use crate::store::{Db, deployment, endpoints};
 use crate::transport::grpc::admin::networks::ConfiguredNetwork;
@@ -168,6 +169,15 @@ pub fn terms(config: &Config) -> anyhow::Result<BTreeMap<Network, NetworkTerms>>
         Ok((network, NetworkTerms { finality, shortfall_units }))
     };
     config.enabled().into_iter().map(read).collect()
+}
+
+/// The enabled network whose addresses are accounts on this one's chain too: where both are simulated, or
+/// both are main chains, or both test chains. A payer of real money is not told a test chain's address.
+pub fn same_accounts(config: &Config, network: Network) -> Option<Network> {
+    let (enabled, other) = (config.enabled(), shares_accounts_with(network)?);
+    let kind = |network| enabled.get(&network).map(|settings| (settings.backend, settings.chain));
+    kind(other).filter(|kind_of_other| kind(network).as_ref() == Some(kind_of_other))?;
+    Some(other)
 }
 
 /// Every network as it is configured, in the documented order of balances.

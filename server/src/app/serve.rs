@@ -19,6 +19,7 @@ use crate::transport::grpc::admin::AdminApi;
 use crate::transport::grpc::admin::deliveries::AdminDeliveryApi;
 use crate::transport::grpc::admin::ledger::AdminLedgerApi;
 use crate::transport::grpc::admin::networks::AdminNetworkApi;
+use crate::transport::grpc::admin::unexpected_deposits::AdminUnexpectedDepositApi;
 use crate::transport::grpc::balances::BalanceApi;
 use crate::transport::grpc::checkout::{CheckoutApi, WATCHERS_MAX};
 use crate::transport::grpc::event_tails::EventTails;
@@ -33,6 +34,7 @@ use crate::transport::server::{self, AdminServices, PublicServices};
 use crate::usecase::address_leases::AddressLeases;
 use crate::usecase::create_invoice::{CreateInvoice, Groups};
 use crate::usecase::play_scenario::PlayScenario;
+use crate::usecase::settle_unexpected::SettleUnexpected;
 
 /// Starts serving; the reporter says NOT_SERVING until it is told otherwise.
 pub async fn spawn(
@@ -124,6 +126,12 @@ fn admin_services(
         },
         deliveries: AdminDeliveryApi { manage, signals: core.signals.clone() },
         ledger: AdminLedgerApi::new(core.db.clone(), stop.clone()),
+        unexpected: AdminUnexpectedDepositApi {
+            settle: SettleUnexpected {
+                apply: core.apply.clone(),
+                finality: core.terms.iter().map(|(n, terms)| (*n, terms.finality.most())).collect(),
+            },
+        },
     }
 }
 

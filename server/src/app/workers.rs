@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Core;
+use super::{Core, networks};
 use crate::chain::endpoints::Endpoints;
 use crate::chain::sandbox::SandboxChain;
 use crate::config::Config;
@@ -99,7 +99,8 @@ fn spawn_network(
     let wake = Arc::clone(&scan);
     let (db, env, signals) = (core.db.clone(), core.env.clone(), core.signals.clone());
     let scanner =
-        Scanner::new(db.clone(), env.clone(), Arc::clone(reader), signals.clone(), core.instance);
+        Scanner::new(db.clone(), env.clone(), Arc::clone(reader), signals.clone(), core.instance)
+            .watching_also(networks::same_accounts(config, network));
     let scanner = Arc::new(Mutex::new(scanner));
     let (worker_env, worker_stop) = (env.clone(), stop.clone());
     tasks.spawn(async move {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::domain::asset::{Asset, Network};
 use crate::domain::scenario::Scenario;
 use crate::domain::time::Micros;
+use crate::domain::unexpected::KnownCoin;
 
 /// A block's identity and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,22 @@ pub struct Transfer {
     pub consumes: Vec<String>,
 }
 
+/// A known coin other than the network's asset that reached a watched address in a block, as exactly as a
+/// [`Transfer`]: above zero, from somebody else, by a transaction that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnexpectedTransfer {
+    /// See [`Transfer::txid`].
+    pub txid: String,
+    /// See [`Transfer::ordinal`].
+    pub ordinal: String,
+    /// See [`Transfer::address_key`].
+    pub address_key: Vec<u8>,
+    /// What was paid.
+    pub coin: KnownCoin,
+    /// How much, in base units of the coin.
+    pub units: u128,
+}
+
 /// A transaction that consumes something that was asked about. One that failed, or pays nobody,
 /// consumes too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,6 +98,8 @@ pub struct Block {
     pub reference: BlockRef,
     /// Payments to watched addresses, in the block's order.
     pub transfers: Vec<Transfer>,
+    /// Known coins that the network is not for, at watched addresses, in the block's order.
+    pub unexpected: Vec<UnexpectedTransfer>,
     /// Transactions of this block that consume a watched key.
     pub consumptions: Vec<Consumption>,
     /// Whether payments may have been made in it that the node did not tell: balances alone show them

@@ -25,6 +25,7 @@ use super::{
 mod audit;
 mod deliveries;
 mod networks;
+mod unexpected;
 
 /// Columns of tables of merchants, for people.
 const MERCHANT_COLUMNS: &[&str] = &["id", "name", "approved", "late", "shortfall_percent"];
@@ -47,6 +48,7 @@ pub async fn run(socket: &Path, arguments: AdminArguments) -> anyhow::Result<Exi
         AdminCommand::AppKey(command) => app_key(channel, command).await,
         AdminCommand::Networks(command) => networks::run(channel, command).await,
         AdminCommand::Deliveries(command) => deliveries::run(channel, command).await,
+        AdminCommand::UnexpectedDeposits(command) => unexpected::run(channel, command).await,
     };
     match answer {
         Ok(answer) => answer.print(json)?,

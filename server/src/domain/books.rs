@@ -91,7 +91,7 @@ pub struct Account {
     pub snapshot: Option<(String, String)>,
 }
 
-/// A deposit as it is stored.
+/// A deposit, or an unexpected one, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deposited {
     /// Its id.
@@ -113,7 +113,7 @@ pub struct Deposited {
 pub struct Booking {
     /// The deposit.
     pub deposit_id: Uuid,
-    /// `deposit` or `deposit_reversal`.
+    /// `deposit`, `deposit_reversal` or `unexpected_deposit`.
     pub kind: String,
     /// `debit` or `credit`.
     pub side: String,
@@ -277,7 +277,7 @@ impl Books {
         let (mut credits, mut reversals) = (0_u64, 0_u64);
         for booking in bookings {
             let side = match booking.kind.as_str() {
-                "deposit" => {
+                "deposit" | "unexpected_deposit" => {
                     credits += 1;
                     "debit"
                 }

@@ -37,6 +37,8 @@ pub enum TransferKind {
     Deposit,
     /// A credited deposit left the best chain.
     DepositReversal,
+    /// The operator gave a merchant what reached an address that was not for it.
+    UnexpectedDeposit,
 }
 
 /// An account's key.
@@ -109,13 +111,14 @@ impl Side {
 
 impl TransferKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Deposit, Self::DepositReversal];
+    pub const ALL: [Self; 3] = [Self::Deposit, Self::DepositReversal, Self::UnexpectedDeposit];
 
     /// The database's name of it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deposit => "deposit",
             Self::DepositReversal => "deposit_reversal",
+            Self::UnexpectedDeposit => "unexpected_deposit",
         }
     }
 

@@ -20,3 +20,4 @@ pub mod quotes;
 pub mod scenario;
 pub mod time;
 pub mod timeline;
+pub mod unexpected;

@@ -67,6 +67,11 @@ impl FinalityPolicy {
         self.least
     }
 
+    /// What the largest amount is asked for.
+    pub fn most(&self) -> Finality {
+        self.of_amount(i64::MAX)
+    }
+
     /// What an invoice over so many US cents is asked for.
     pub fn of_amount(&self, cents: i64) -> Finality {
         let band = self.bands.iter().rev().find(|(from_cents, _)| cents >= *from_cents);

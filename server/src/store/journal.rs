@@ -337,9 +337,10 @@ async fn past(unit: &UnitOfWork, refs: &[Uuid]) -> Result<HashMap<TransferKey, b
                 CAST(MAX(CASE WHEN a.kind = $1 THEN 1 ELSE 0 END) AS BIGINT) AS suspended
              FROM transfer t JOIN posting p ON p.transfer_id = t.id
              JOIN account a ON a.id = p.account_id
-             WHERE t.kind IN ($2, $3) AND t.ref_id IN ({})
+             WHERE t.kind IN ({}) AND t.ref_id IN ({})
              GROUP BY t.kind, t.ref_id, t.generation",
-            places(chunk.len(), 3)
+            places(TransferKind::ALL.len(), 1),
+            places(chunk.len(), 1 + TransferKind::ALL.len())
         );
         let mut values = vec![AccountKind::Suspense.as_str().into()];
         values.extend(TransferKind::ALL.map(|kind| kind.as_str().into()));

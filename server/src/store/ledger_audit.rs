@@ -144,7 +144,8 @@ impl Snapshot {
             &self.transaction,
             "SELECT (SELECT COUNT(*) FROM posting) AS postings,
                     (SELECT COUNT(*) FROM ledger_tail) AS tail,
-                    (SELECT COUNT(*) FROM deposit) AS deposits,
+                    (SELECT COUNT(*) FROM deposit) + (SELECT COUNT(*) FROM unexpected_deposit)
+                        AS deposits,
                     (SELECT COUNT(*) FROM account) AS accounts,
                     (SELECT COUNT(*) FROM audit_log) AS operator_lines",
             vec![],
@@ -215,13 +216,16 @@ impl Snapshot {
         .await
     }
 
-    /// The deposits after `after`, by id.
+    /// The deposits after `after`, by id, unexpected ones among them: one that was assigned is credited.
     pub async fn deposits(&self, after: Uuid, limit: i64) -> Result<Vec<Deposited>> {
         let rows: Vec<DepositRow> = all(
             &self.transaction,
             "SELECT d.id, d.amount, d.asset, d.credited, d.counted_pending, i.merchant_id
-             FROM deposit d LEFT JOIN invoice i ON i.id = d.invoice_id
-             WHERE d.id > $1 ORDER BY d.id LIMIT $2",
+             FROM deposit d LEFT JOIN invoice i ON i.id = d.invoice_id WHERE d.id > $1
+             UNION ALL
+             SELECT u.id, u.amount, u.coin, u.state = 'assigned', FALSE, NULL
+             FROM unexpected_deposit u WHERE u.id > $1
+             ORDER BY id LIMIT $2",
             vec![after.into(), limit.into()],
         )
         .await?;
@@ -234,7 +238,8 @@ impl Snapshot {
             &self.transaction,
             "SELECT t.ref_id AS deposit_id, t.kind, p.side, p.amount FROM transfer t
              JOIN posting p ON p.transfer_id = t.id JOIN account a ON a.id = p.account_id
-             WHERE t.kind IN ('deposit', 'deposit_reversal') AND a.kind = 'deposit_custody'
+             WHERE t.kind IN ('deposit', 'deposit_reversal', 'unexpected_deposit')
+               AND a.kind = 'deposit_custody'
                AND t.ref_id >= $1 AND t.ref_id <= $2",
             vec![first.into(), last.into()],
         )
@@ -245,8 +250,10 @@ impl Snapshot {
     /// Transfers about deposits that do not exist.
     pub async fn transfers_without_deposit(&self) -> Result<Vec<Uuid>> {
         self.ids(
-            "SELECT t.id FROM transfer t WHERE t.kind IN ('deposit', 'deposit_reversal')
-               AND NOT EXISTS (SELECT 1 FROM deposit d WHERE d.id = t.ref_id) LIMIT $1",
+            "SELECT t.id FROM transfer t WHERE (t.kind IN ('deposit', 'deposit_reversal')
+               AND NOT EXISTS (SELECT 1 FROM deposit d WHERE d.id = t.ref_id))
+               OR (t.kind = 'unexpected_deposit'
+               AND NOT EXISTS (SELECT 1 FROM unexpected_deposit u WHERE u.id = t.ref_id)) LIMIT $1",
         )
         .await
     }

@@ -44,7 +44,7 @@ pub struct Entry {
     pub units: u128,
     /// The account's balance after it, base units.
     pub balance_after: u128,
-    /// The invoice of the deposit that it is about.
+    /// The invoice of the deposit that it is about, or that an unexpected one was assigned to.
     pub invoice_id: Option<Uuid>,
     /// The transaction of that deposit.
     pub txid: Option<String>,
@@ -115,9 +115,12 @@ pub async fn below(db: &Db, bounds: &[(Account, i64)], limit: u32) -> Result<Vec
         // Each account by its own index: no list gets slower with its length or its depth.
         parts.push(format!(
             "SELECT * FROM (SELECT p.account_id, p.account_version, p.transfer_id, p.n, p.side,
-                p.amount, p.balance_after, t.kind, t.created_at, d.invoice_id, d.txid
+                p.amount, p.balance_after, t.kind, t.created_at,
+                COALESCE(d.invoice_id, u.assigned_invoice_id) AS invoice_id,
+                COALESCE(d.txid, u.txid) AS txid
              FROM posting p JOIN transfer t ON t.id = p.transfer_id
              LEFT JOIN deposit d ON d.id = t.ref_id
+             LEFT JOIN unexpected_deposit u ON u.id = t.ref_id
              WHERE p.account_id = ${} AND p.account_version < ${}
              ORDER BY p.account_version DESC LIMIT {limit}) AS account_{n}",
             2 * n + 1,

@@ -26,6 +26,7 @@ pub mod reconciliation;
 pub mod rescans;
 mod row_set;
 pub mod timeline;
+pub mod unexpected_deposits;
 pub mod unit_of_work;
 
 use std::time::Duration;

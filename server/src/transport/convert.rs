@@ -169,6 +169,7 @@ pub fn ledger_entry(entry: &ledger_entries::Entry) -> v1::LedgerEntry {
     let kind = match entry.why {
         TransferKind::Deposit => v1::LedgerEntryKind::Deposit,
         TransferKind::DepositReversal => v1::LedgerEntryKind::DepositReversal,
+        TransferKind::UnexpectedDeposit => v1::LedgerEntryKind::UnexpectedDeposit,
     };
     let direction =
         if entry.grows { v1::LedgerDirection::Increase } else { v1::LedgerDirection::Decrease };

@@ -12,6 +12,7 @@ use cryptopayment_proto::admin::v1::delivery_service_server::DeliveryServiceServ
 use cryptopayment_proto::admin::v1::ledger_service_server::LedgerServiceServer;
 use cryptopayment_proto::admin::v1::merchant_service_server::MerchantServiceServer;
 use cryptopayment_proto::admin::v1::network_service_server::NetworkServiceServer as AdminNetworkServiceServer;
+use cryptopayment_proto::admin::v1::unexpected_deposit_service_server::UnexpectedDepositServiceServer;
 use cryptopayment_proto::checkout::v1::checkout_service_server::CheckoutServiceServer;
 use cryptopayment_proto::checkout::v1::sandbox_checkout_service_server::SandboxCheckoutServiceServer;
 use cryptopayment_proto::options::v1::Audience;
@@ -41,6 +42,7 @@ use super::grpc::admin::AdminApi;
 use super::grpc::admin::deliveries::AdminDeliveryApi;
 use super::grpc::admin::ledger::AdminLedgerApi;
 use super::grpc::admin::networks::AdminNetworkApi;
+use super::grpc::admin::unexpected_deposits::AdminUnexpectedDepositApi;
 use super::grpc::balances::BalanceApi;
 use super::grpc::checkout::CheckoutApi;
 use super::grpc::events::EventApi;
@@ -109,6 +111,8 @@ pub struct AdminServices {
     pub deliveries: AdminDeliveryApi,
     /// LedgerService.
     pub ledger: AdminLedgerApi,
+    /// UnexpectedDepositService.
+    pub unexpected: AdminUnexpectedDepositApi,
 }
 
 /// The public port: what it serves, and what says that it does.
@@ -192,13 +196,14 @@ pub fn admin(services: AdminServices, auth: Authenticator) -> anyhow::Result<Gua
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
         .build_v1()?;
-    let AdminServices { manage, networks, deliveries, ledger } = services;
+    let AdminServices { manage, networks, deliveries, ledger, unexpected } = services;
     Ok(Services::default()
         .with(MerchantServiceServer::new(manage.clone()))
         .with(ApiKeyServiceServer::new(manage))
         .with(AdminNetworkServiceServer::new(networks))
         .with(DeliveryServiceServer::new(deliveries))
         .with(LedgerServiceServer::new(ledger))
+        .with(UnexpectedDepositServiceServer::new(unexpected))
         .with(reflection)
         .guarded(Callers::Operator, auth))
 }

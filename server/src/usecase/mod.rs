@@ -11,12 +11,14 @@ pub mod fill_pool;
 pub mod list_deliveries;
 pub mod list_invoices;
 pub mod list_ledger_entries;
+pub mod list_unexpected;
 pub mod manage_keys;
 pub mod page_token;
 pub mod play_scenario;
 pub mod redeliver;
 mod request_id;
 pub mod rescan_blocks;
+pub mod settle_unexpected;
 pub mod update_settings;
 pub mod webhook_secrets;
 

@@ -3,6 +3,7 @@
 //! unique keys and conditional updates make a second worker harmless.
 
 pub mod apply;
+mod arrivals;
 pub mod attempts;
 pub mod deliver;
 pub mod dispatch;

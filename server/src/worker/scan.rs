@@ -1,27 +1,29 @@
 //! The scanner of one network: follows the chain block by block, undoes blocks that a fork removed,
-//! reads the mempool, and moves cursor and watermark. It writes deposit rows and the cursor together, in
-//! one transaction for a block, or for some where many were missed, and nothing else.
+//! reads the mempool, and moves cursor and watermark. It writes deposit rows, unexpected ones beside them,
+//! and the cursor together, in one transaction for a block, or for some where many were missed, and
+//! nothing else.
 
 mod rescan;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use futures_util::StreamExt as _;
 use uuid::Uuid;
 
+use super::arrivals::{self, Arrived, Either, Foreign, Owners};
 use super::watch_set::WatchSet;
 use super::{LEASE_SECONDS, Step};
-use crate::chain::{Block, BlockRef, ChainReader, Consumption, Transfer, Watch};
+use crate::chain::{
+    Block, BlockRef, ChainReader, Consumption, Transfer, UnexpectedTransfer, Watch,
+};
 use crate::domain::asset::Network;
 use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::signals::Signals;
-use crate::store::addresses::{self, AddressOwner};
 use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
-use crate::store::deposits::{self, FoundDeposit, InBlock};
-use crate::store::{Db, UnitOfWork, leases, reconciliation};
+use crate::store::deposits::{self, InBlock};
+use crate::store::{Db, UnitOfWork, leases, reconciliation, unexpected_deposits};
 
 /// Blocks scanned before the lease is renewed.
 const BLOCKS_PER_TICK_MAX: u64 = 50;
@@ -43,6 +45,8 @@ pub struct Scanner {
     holder: Uuid,
     network: Network,
     watch: WatchSet,
+    /// Whose addresses are accounts on this chain too.
+    foreign: Option<Foreign>,
     fence: Option<i64>,
 }
 
@@ -57,7 +61,14 @@ impl Scanner {
     ) -> Self {
         let network = reader.network();
         let watch = WatchSet::default();
-        Self { db, env, reader, signals, holder, network, watch, fence: None }
+        Self { db, env, reader, signals, holder, network, watch, foreign: None, fence: None }
+    }
+
+    /// The same that looks for another network's addresses too: what reaches them on this chain was meant
+    /// for the other one and is an unexpected deposit.
+    pub fn watching_also(self, network: Option<Network>) -> Self {
+        let foreign = network.map(|network| Foreign { network, watch: WatchSet::default() });
+        Self { foreign, ..self }
     }
 
     /// One tick: everything up to the head, then the mempool.
@@ -65,6 +76,11 @@ impl Scanner {
         let Some(fence) = self.hold_lease().await? else { return Ok(Step::Idle) };
         let began = self.env.now();
         let before = self.watch.load_new(&self.db, self.network).await?;
+        // Before the head is asked for: whatever was in the pool by now is looked for in every block up
+        // to it. Nobody waits for it to load; until it has, it says yes to all.
+        if let Some(Foreign { network, watch }) = &mut self.foreign {
+            watch.load_new(&self.db, *network).await?;
+        }
         self.mark_watched(fence, before).await?;
         let head = self.reader.head().await?;
         let Some(mut cursor) = self.cursor_at_chain(fence).await? else { return Ok(Step::More) };
@@ -84,7 +100,8 @@ impl Scanner {
         }
         self.signals.scanned(self.network).notify_one();
         let rescanned = self.rescan(fence, &cursor).await?;
-        Ok(if self.watch.is_complete() { rescanned } else { Step::More })
+        let foreign = self.foreign.as_ref().is_none_or(|foreign| foreign.watch.is_complete());
+        Ok(if self.watch.is_complete() && foreign { rescanned } else { Step::More })
     }
 
     /// Takes or renews the lease; a new holder writes its fence into the cursor first.
@@ -154,12 +171,16 @@ impl Scanner {
         let unit = self.db.begin("rewind").await?;
         if cursor::rewind(&unit, self.network, fence, &cursor.hash, &root).await? {
             let moved = deposits::unconfirm_above(&unit, self.network, root.height).await?;
+            let orphaned =
+                unexpected_deposits::orphan_above(&unit, self.network, root.height).await?;
             unit.commit().await?;
+            arrivals::tell_orphaned(self.network, orphaned);
             tracing::warn!(
                 network = %self.network,
                 from = cursor.height,
                 to = root.height,
                 deposits = moved,
+                unexpected = orphaned.open,
                 "chain reorganised"
             );
         }
@@ -209,7 +230,8 @@ impl Scanner {
         // Nothing of this tick adds to what is looked for: only the mempool and a rewind do, and the
         // addresses that may be paid by now were loaded before.
         let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
-        let watch = Watch { addresses: &self.watch, consumed: &consumed };
+        let addresses = self.addresses();
+        let watch = Watch { addresses: &addresses, consumed: &consumed };
         let last = head.min(cursor.height + BLOCKS_PER_TICK_MAX);
         let mut parts = futures_util::stream::iter(cursor.height + 1..=last)
             .map(|height| self.reader.block_at(height, watch))
@@ -260,28 +282,29 @@ impl Scanner {
         }) {
             // A block's own time may lie; what was read completely before it was seen may not.
             let seen_at = block.reference.time.clamp(cursor.read_at.min(now), now);
-            let (height, hash) = (block.reference.height, block.reference.hash.clone());
-            let place = InBlock { height, hash, at: seen_at };
-            parts.push((block, self.found(&block.transfers, seen_at, Some(&place)).await?));
+            parts.push((block, self.arrived(block, seen_at).await?));
         }
         if parts.is_empty() {
             return Ok(false);
         }
         let unit = self.db.begin("scan").await?;
-        for (block, found) in &parts {
+        let mut new = Vec::new();
+        for (block, arrived) in &parts {
             if !cursor::advance(&unit, self.network, fence, &scanned(&block.reference)).await? {
                 return Ok(false);
             }
             if block.may_hide_payments {
                 reconciliation::note_hidden(&unit, self.network, block.reference.height).await?;
             }
-            for deposit in found {
+            for deposit in &arrived.deposits {
                 deposits::record(&unit, self.network, deposit).await?;
             }
+            new.extend(arrivals::record(&unit, self.network, &arrived.unexpected).await?);
             self.replace(&unit, block).await?;
         }
         unit.commit().await?;
-        if parts.iter().any(|(_, found)| !found.is_empty()) {
+        arrivals::tell(self.network, &new);
+        if parts.iter().any(|(_, arrived)| !arrived.deposits.is_empty()) {
             self.signals.scanned(self.network).notify_one();
         }
         Ok(parts.len() == blocks.len())
@@ -296,9 +319,14 @@ impl Scanner {
 
     async fn scan_mempool(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<()> {
         let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
-        let watch = Watch { addresses: &self.watch, consumed: &consumed };
+        let addresses = self.addresses();
+        let watch = Watch { addresses: &addresses, consumed: &consumed };
         let Some(mempool) = self.reader.mempool(watch).await? else { return Ok(()) };
-        let found = self.found(&mempool.transfers, self.env.now(), None).await?;
+        // What waits is none of our business unless it is a deposit: an unexpected one is written down
+        // when it is in a block.
+        let owners = self.owners(&mempool.transfers, &[]).await?;
+        let now = self.env.now();
+        let found = owners.deposits(&self.env, self.network, &mempool.transfers, now, None);
         if found.is_empty() && mempool.consumptions.is_empty() {
             return Ok(());
         }
@@ -319,37 +347,32 @@ impl Scanner {
         Ok(())
     }
 
-    /// Transfers as deposits of ours: each hit of the filter is resolved in the database.
-    async fn found(
+    /// What a block brought to addresses of ours, seen at that time.
+    async fn arrived(&self, block: &Block, seen_at: Micros) -> anyhow::Result<Arrived> {
+        let BlockRef { height, ref hash, .. } = block.reference;
+        let place = InBlock { height, hash: hash.clone(), at: seen_at };
+        let (transfers, others) = (&block.transfers, &block.unexpected);
+        let owners = self.owners(transfers, others).await?;
+        Ok(Arrived {
+            deposits: owners.deposits(&self.env, self.network, transfers, seen_at, Some(&place)),
+            unexpected: owners.unexpected(&self.env, transfers, others, &place),
+        })
+    }
+
+    /// Whose the addresses of these transfers are.
+    async fn owners(
         &self,
         transfers: &[Transfer],
-        seen_at: Micros,
-        block: Option<&InBlock>,
-    ) -> anyhow::Result<Vec<FoundDeposit>> {
-        let mut keys: Vec<Vec<u8>> = transfers.iter().map(|t| t.address_key.clone()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let owners: HashMap<Vec<u8>, AddressOwner> =
-            addresses::resolve(&self.db, self.network, &keys).await?;
-        let ours = transfers.iter().filter(|t| t.asset == self.network.asset() && t.units > 0);
-        Ok(ours
-            .filter_map(|transfer| {
-                let owner = owners.get(&transfer.address_key)?;
-                Some(FoundDeposit {
-                    id: self.env.new_id(),
-                    txid: transfer.txid.clone(),
-                    ordinal: transfer.ordinal.clone(),
-                    address_id: owner.address_id,
-                    invoice_id: owner.invoice_id,
-                    merchant_id: owner.merchant_id,
-                    asset: transfer.asset,
-                    units: transfer.units,
-                    first_seen_at: seen_at,
-                    block: block.cloned(),
-                    consumes: transfer.consumes.clone(),
-                })
-            })
-            .collect())
+        unexpected: &[UnexpectedTransfer],
+    ) -> anyhow::Result<Owners> {
+        let foreign = self.foreign.as_ref().map(|foreign| foreign.network);
+        Ok(Owners::of(&self.db, self.network, foreign, transfers, unexpected).await?)
+    }
+
+    /// What is of interest on this chain.
+    fn addresses(&self) -> Either<'_> {
+        let foreign = self.foreign.as_ref().map(|foreign| &foreign.watch);
+        Either { own: &self.watch, foreign }
     }
 
     async fn cursor(&self) -> anyhow::Result<Option<Cursor>> {

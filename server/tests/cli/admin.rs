@@ -1,5 +1,9 @@
 //! `admin`: every command's table and JSON, and an audit that finds planted damage.
 
+use cryptopayment::chain::SandboxControl as _;
+use cryptopayment::chain::sandbox::Sandbox;
+use cryptopayment::domain::asset::Network;
+use cryptopayment::env::Env;
 use cryptopayment_sdk::CreateInvoice;
 use cryptopayment_sdk::v1::UpdateWebhookEndpointRequest;
 use sea_orm::{ConnectionTrait, Database};
@@ -156,6 +160,62 @@ async fn deliveries_are_read_and_sent_again_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deliveries_are_read_and_sent_again_on_postgres() {
     deliveries(Engine::Postgres).await;
+}
+
+async fn unexpected_deposits(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let created = server.client().create_invoice(CreateInvoice::new("bep20", "50")).await.unwrap();
+    let invoice = created.invoice.unwrap();
+    let file = server.directory.path().join("data/sandbox.sqlite");
+    let sandbox = Sandbox::open(&file, Env::system()).await.unwrap();
+    let chain = sandbox.chain(Network::Eth).await.unwrap();
+    for units in [5, 7] {
+        chain.pay(&[(invoice.address.clone(), units)]).await.unwrap();
+    }
+    chain.mine(40).await.unwrap();
+    let list = ["unexpected-deposits", "list", "--invoice", &invoice.id];
+    let client = server.client();
+    let rows = eventually("both are seen and final", || async {
+        let networks = client.networks().await.unwrap();
+        let eth = networks.into_iter().find(|network| network.network == "eth").unwrap();
+        let (_, rows) = both(&server, &list, &[]).await;
+        let rows = rows.as_array().unwrap().clone();
+        let is_final = |row: &Value| row["block_height"].as_u64() <= eth.finalized_height;
+        (rows.len() == 2 && rows.iter().all(is_final)).then_some(rows)
+    })
+    .await;
+    both(&server, &list, &["COIN", "STATE", "INVOICE ID"]).await;
+    let id = |n: usize| rows[n]["id"].as_str().unwrap();
+    let show = ["unexpected-deposits", "show", id(0)];
+    let (_, shown) = both(&server, &show, &["TXID", "IS CREDITABLE", "ADDRESS NETWORK"]).await;
+    assert_eq!((&shown[0]["coin"], &shown[0]["is_creditable"]), (&"ETH".into(), &true.into()));
+    let whom = beside(&server, &["admin", "unexpected-deposits", "assign", id(0)]).await;
+    assert_eq!(whom.code, 2, "an invoice or a merchant must be named: {whom:?}");
+    let assign = ["unexpected-deposits", "assign", id(0), "--invoice", &invoice.id];
+    let given = row(&server, &[&assign[..], &["--note", "by mistake"]].concat()).await;
+    assert_eq!((&given["state"], &given["note"]), (&"assigned".into(), &"by mistake".into()));
+    let gone =
+        row(&server, &["unexpected-deposits", "dismiss", id(1), "--note", "sent back"]).await;
+    assert_eq!(gone["state"], "dismissed");
+    let open = ["unexpected-deposits", "list", "--state", "seen", "--network", "eth"];
+    let (table, none) = both(&server, &open, &[]).await;
+    assert!(table.contains("nothing") && none.as_array().unwrap().is_empty());
+    let late = ["admin", "unexpected-deposits", "assign", id(1), "--invoice", &invoice.id];
+    let late = beside(&server, &late).await;
+    assert!(late.code == 1 && late.err.contains("it is dismissed"), "{late:?}");
+    let (_, good) = both(&server, &["audit"], &["CUSTODY UNITS"]).await;
+    assert_eq!(good["findings"], serde_json::json!([]), "{good}");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unexpected_deposits_are_read_and_settled_on_sqlite() {
+    unexpected_deposits(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unexpected_deposits_are_read_and_settled_on_postgres() {
+    unexpected_deposits(Engine::Postgres).await;
 }
 
 async fn audit(engine: Engine) {

@@ -49,8 +49,13 @@ pub struct Story {
 }
 
 impl Story {
-    /// A deployment that was never started.
+    /// A deployment that was never started, of one network.
     pub async fn begin(engine: Engine) -> Self {
+        Self::begin_on(engine, &["ltc"]).await
+    }
+
+    /// The same of these networks.
+    pub async fn begin_on(engine: Engine, networks: &[&str]) -> Self {
         install_tls();
         let directory = tempfile::tempdir().unwrap();
         let database_url = fresh_database(engine, directory.path()).await;
@@ -58,12 +63,16 @@ impl Story {
         let mut toml = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n[database]\nurl = \"{database_url}\"\n\
              [pool]\naddresses_low = 6\naddresses_batch = 8\naddresses_leased = 3\n\
-             [sandbox]\ndemo_webhook_url = \"{}\"\n\
-             [networks.ltc]\nblock_seconds = 0\npoll_milliseconds = 50\nconfirmations = 2\n",
+             [sandbox]\ndemo_webhook_url = \"{}\"\n",
             receiver.url
         );
-        for network in ["btc", "eth", "bep20", "trc20"] {
-            toml.push_str(&format!("[networks.{network}]\nenabled = false\n"));
+        for network in Network::ALL.map(Network::as_str) {
+            let own = if networks.contains(&network) {
+                "block_seconds = 0\npoll_milliseconds = 50\nconfirmations = 2"
+            } else {
+                "enabled = false"
+            };
+            toml.push_str(&format!("[networks.{network}]\n{own}\n"));
         }
         std::fs::write(directory.path().join("settings.toml"), toml).unwrap();
         Self {
@@ -78,7 +87,8 @@ impl Story {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    /// Where its sandbox and its admin socket are.
+    pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
@@ -229,6 +239,22 @@ impl Story {
         };
         let died = tokio::time::timeout(LIFE_MAX, dying).await;
         assert!(died.is_ok(), "{failpoint} was never hit: {}", self.log());
+        self.died_of(failpoint);
+    }
+
+    /// Waits until the program has died of what somebody else asked of it.
+    pub async fn wait_until_dead(&mut self, failpoint: &str) {
+        let dying = async {
+            while !self.is_dead() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let died = tokio::time::timeout(LIFE_MAX, dying).await;
+        assert!(died.is_ok(), "{failpoint} was never hit: {}", self.log());
+        self.died_of(failpoint);
+    }
+
+    fn died_of(&mut self, failpoint: &str) {
         let mut child = self.child.take().unwrap();
         let status = child.wait().unwrap();
         assert!(!status.success(), "{failpoint}: it ended by itself");
@@ -239,6 +265,18 @@ impl Story {
             self.log()
         );
         self.client = None;
+    }
+
+    /// The merchant's client, while it runs.
+    pub fn client(&self) -> Client {
+        self.client.clone().expect("it runs")
+    }
+
+    /// Kills it and recomputes its books.
+    pub async fn check_books(mut self) {
+        let balances = self.client().balances().await.unwrap();
+        self.kill().await;
+        audit::check(&self.database_url, &balances).await;
     }
 
     /// SIGKILL.

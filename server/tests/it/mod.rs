@@ -24,6 +24,7 @@ mod reconciliation;
 mod rescans;
 mod sandbox;
 mod scenarios;
+mod unexpected;
 mod views;
 mod waits;
 mod webhook_keys;

@@ -137,6 +137,7 @@ impl ChainReader for Chain {
             };
             Block {
                 reference: made.reference.clone(),
+                unexpected: Vec::new(),
                 transfers: told.map(transfer).collect(),
                 consumptions: Vec::new(),
                 may_hide_payments: !made.moves.hidden.is_empty(),

@@ -151,7 +151,7 @@ async fn deposits_match(db: &DatabaseConnection) {
                JOIN account a ON a.id = p.account_id WHERE a.kind = 'deposit_custody'";
     for row in rows(db, sql).await {
         let units = i128::try_from(amount(&row, "amount")).unwrap();
-        let sign = if text(&row, "kind") == "deposit" { 1 } else { -1 };
+        let sign = if text(&row, "kind") == "deposit_reversal" { -1 } else { 1 };
         *net.entry(id(&row, "ref_id")).or_default() += sign * units;
     }
     for row in rows(db, "SELECT id, amount, credited, state FROM deposit").await {
@@ -159,6 +159,13 @@ async fn deposits_match(db: &DatabaseConnection) {
         let expected = if credited { i128::try_from(amount(&row, "amount")).unwrap() } else { 0 };
         let booked = net.remove(&id(&row, "id")).unwrap_or(0);
         assert_eq!(booked, expected, "deposit {} ({})", id(&row, "id"), text(&row, "state"));
+    }
+    for row in rows(db, "SELECT id, amount, state FROM unexpected_deposit").await {
+        let is_assigned = text(&row, "state") == "assigned";
+        let expected =
+            if is_assigned { i128::try_from(amount(&row, "amount")).unwrap() } else { 0 };
+        let booked = net.remove(&id(&row, "id")).unwrap_or(0);
+        assert_eq!(booked, expected, "unexpected deposit {}", id(&row, "id"));
     }
     assert!(net.is_empty(), "credits without a deposit: {net:?}");
 }

@@ -8,4 +8,5 @@ pub mod parts;
 pub mod receiver;
 pub mod rest;
 pub mod server;
+pub mod unexpected;
 pub mod wire;

@@ -178,12 +178,7 @@ impl TestServer {
 
     /// The operator's connection: the admin socket.
     pub async fn admin(&self) -> Channel {
-        let socket = self.directory.path().join("data/admin.sock");
-        let connector = tower::service_fn(move |_: http::Uri| {
-            let socket = socket.clone();
-            async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
+        admin_at(&self.directory.path().join("data")).await
     }
 
     /// Another merchant's key and secret. Its key is refused until it is approved.
@@ -263,6 +258,16 @@ impl TestServer {
         self.stop().await;
         audit::check(&self.database_url, &balances).await;
     }
+}
+
+/// The operator's connection to whatever program keeps its data here.
+pub async fn admin_at(data: &Path) -> Channel {
+    let socket = data.join("admin.sock");
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let socket = socket.clone();
+        async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
 }
 
 /// Waits until `look` gives something. Looking again is cheap; time is only a bound.

@@ -249,7 +249,9 @@ impl ChainReader for BitcoinReader {
         block.transactions.iter().for_each(|transaction| matcher.look(transaction, place));
         let found = matcher.finish();
         let (transfers, consumptions) = (found.transfers, found.consumptions);
-        Ok(Some(Block { reference, transfers, consumptions, may_hide_payments: false }))
+        // A chain of one coin.
+        let unexpected = Vec::new();
+        Ok(Some(Block { reference, transfers, unexpected, consumptions, may_hide_payments: false }))
     }
 
     /// `None` while the node reads back its saved mempool and when it holds more than is looked at.

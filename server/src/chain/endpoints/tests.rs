@@ -79,6 +79,7 @@ impl ChainReader for Node {
         let block = |reference| Block {
             reference,
             transfers: vec![],
+            unexpected: vec![],
             consumptions: vec![],
             may_hide_payments: false,
         };

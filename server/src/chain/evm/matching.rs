@@ -34,7 +34,7 @@ pub(super) struct Payment {
 impl Payment {
     /// Base units, if it is a payment to somebody of interest: not to oneself, above zero, and no
     /// more than any asset has.
-    fn units(&self, filter: &dyn AddressFilter) -> Option<u128> {
+    pub fn units(&self, filter: &dyn AddressFilter) -> Option<u128> {
         let counts = self.from != self.to && !self.value.is_zero();
         if !counts || !filter.may_watch(self.to.as_slice()) {
             return None;
@@ -89,16 +89,19 @@ pub(super) fn asked_transfer(transaction: &Transaction<'_>, token: Address) -> O
     })
 }
 
-/// What a log of the token says was moved; `None` for every other log and every other token.
-pub(super) fn logged_transfer(log: &Log<'_>, position: usize, token: Address) -> Option<Payment> {
-    let [topic, from, to] = log.topics.as_slice() else { return None };
-    // The node's own spelling first: most logs of a block are other contracts'.
-    if log.removed
-        || !topic.eq_ignore_ascii_case(TRANSFER_TOPIC)
-        || read_address(log.address) != Some(token)
-    {
+/// The contract whose log of a token's transfer this is; `None` for every other log.
+pub(super) fn transfer_contract(log: &Log<'_>) -> Option<Address> {
+    let [topic, _, _] = log.topics.as_slice() else { return None };
+    // The node's own spelling first: most logs of a block are of other events.
+    if log.removed || !topic.eq_ignore_ascii_case(TRANSFER_TOPIC) {
         return None;
     }
+    read_address(log.address)
+}
+
+/// What such a log says was moved.
+pub(super) fn logged_payment(log: &Log<'_>, position: usize) -> Option<Payment> {
+    let [_, from, to] = log.topics.as_slice() else { return None };
     fixed::<32>(log.data)?;
     Some(Payment {
         ordinal: log_ordinal(position),

@@ -10,6 +10,7 @@ pub mod reader;
 pub mod report;
 mod rpc;
 mod traces;
+mod unexpected;
 mod waiting;
 mod wire;
 pub mod writer;
@@ -19,6 +20,7 @@ pub use writer::EvmWriter;
 
 use alloy::primitives::Address;
 
+use self::unexpected::KnownCoins;
 use super::bitcoin::{RpcSettings, SetupError as RpcSetupError};
 use crate::domain::address::ChainKind;
 use crate::domain::asset::{Asset, Network};
@@ -65,6 +67,8 @@ struct Parameters {
     chain_id: u64,
     /// The contract whose logs are payments; `None` where native value is.
     token: Option<Address>,
+    /// What else is known on it.
+    known: KnownCoins,
 }
 
 impl Parameters {
@@ -94,7 +98,7 @@ impl Parameters {
             .map(|text| text.parse::<Address>())
             .transpose()
             .map_err(|_| SetupError::Contract("is no address"))?;
-        Ok(Self { network, chain, chain_id, token })
+        Ok(Self { network, chain, chain_id, token, known: KnownCoins::of(network, chain) })
     }
 
     const fn asset(&self) -> Asset {

@@ -15,14 +15,16 @@ use serde_json::{Value, json};
 use super::calls::CallsAsked;
 use super::matching::{
     Payment, carried, check_receipt, check_receipts, check_transactions, consumptions,
-    logged_transfer,
+    logged_payment, transfer_contract,
 };
 use super::rpc::{Answer, EvmRpc, is_not_offered, meaning, read, refusal};
+use super::unexpected::known_payment;
 use super::wire::{Block, Receipt, Transaction, hash_text, number};
 use super::{EvmSettings, Parameters, SetupError};
 use crate::chain::bitcoin::rpc::CallError;
 use crate::chain::{
-    Block as FoundBlock, BlockRef, ChainError, ChainReader, Head, Mempool, Transfer, Watch,
+    Block as FoundBlock, BlockRef, ChainError, ChainReader, Head, Mempool, Transfer,
+    UnexpectedTransfer, Watch,
 };
 use crate::domain::asset::Network;
 use crate::domain::time::Micros;
@@ -118,7 +120,7 @@ impl EvmReader {
     }
 
     /// Every receipt of a block, in its order.
-    async fn receipts(&self, block: &Transactions<'_>) -> Result<Answer, ChainError> {
+    pub(super) async fn receipts(&self, block: &Transactions<'_>) -> Result<Answer, ChainError> {
         if !self.lacks_block_receipts.load(Ordering::Relaxed) {
             let hash = hash_text(&block.hash);
             match self.rpc.ask::<Answer>("eth_getBlockReceipts", json!([hash])).await {
@@ -162,28 +164,40 @@ impl EvmReader {
         Ok(receipts)
     }
 
-    /// Logs of the pinned contract in receipts that say success.
+    /// Logs of the pinned contract in receipts that say success, and what else is known and reached
+    /// somebody watched.
     async fn token_transfers(
         &self,
         block: &Transactions<'_>,
         token: Address,
         watch: Watch<'_>,
-    ) -> Result<Vec<Transfer>, ChainError> {
+    ) -> Result<(Vec<Transfer>, Vec<UnexpectedTransfer>), ChainError> {
         let answer = self.receipts(block).await?;
         let receipts: Vec<Receipt<'_>> = read("receipts", &answer)?;
         check_receipts(block, &receipts)?;
-        let asset = self.parameters.asset();
-        let mut found = Vec::new();
+        let (asset, known) = (self.parameters.asset(), &self.parameters.known);
+        let (mut found, mut others) = (Vec::new(), Vec::new());
         for (transaction, receipt) in block.transactions.iter().zip(&receipts) {
             if !receipt.succeeded() {
                 continue;
             }
-            let payments = receipt.logs.iter().enumerate();
-            let payments =
-                payments.filter_map(|(position, log)| logged_transfer(log, position, token));
-            found.extend(payments.filter_map(|p| p.for_us(transaction, asset, watch.addresses)));
+            others.extend(known.carried(transaction, watch.addresses));
+            for (position, log) in receipt.logs.iter().enumerate() {
+                let Some(contract) = transfer_contract(log) else { continue };
+                if contract == token {
+                    let payment = logged_payment(log, position);
+                    found.extend(
+                        payment.and_then(|p| p.for_us(transaction, asset, watch.addresses)),
+                    );
+                } else if let Some(coin) = known.token(contract) {
+                    let payment = logged_payment(log, position);
+                    others.extend(
+                        payment.and_then(|p| known_payment(&p, coin, transaction, watch.addresses)),
+                    );
+                }
+            }
         }
-        Ok(found)
+        Ok((found, others))
     }
 
     /// Value that transactions of a block carry and that was moved inside their calls, in the block's
@@ -275,13 +289,19 @@ impl ChainReader for EvmReader {
         let Some(block) = block else { return Ok(None) };
         let reference = at_height(&block, height)?;
         check_transactions(&block)?;
-        let (transfers, may_hide_payments) = match self.parameters.token {
-            _ if block.transactions.is_empty() => (Vec::new(), false),
-            Some(token) => (self.token_transfers(&block, token, watch).await?, false),
-            None => self.native_transfers(&block, watch).await?,
+        let (transfers, unexpected, may_hide_payments) = match self.parameters.token {
+            _ if block.transactions.is_empty() => (Vec::new(), Vec::new(), false),
+            Some(token) => {
+                let (transfers, unexpected) = self.token_transfers(&block, token, watch).await?;
+                (transfers, unexpected, false)
+            }
+            None => {
+                let (transfers, may_hide) = self.native_transfers(&block, watch).await?;
+                (transfers, self.known_tokens(&block, watch).await?, may_hide)
+            }
         };
         let consumptions = consumptions(&block.transactions, watch.consumed);
-        Ok(Some(FoundBlock { reference, transfers, consumptions, may_hide_payments }))
+        Ok(Some(FoundBlock { reference, transfers, unexpected, consumptions, may_hide_payments }))
     }
 
     /// See `waiting`: `None` where the node does not show all that it holds.

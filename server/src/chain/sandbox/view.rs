@@ -144,9 +144,11 @@ impl ChainReader for SandboxChain {
                 continue;
             }
             let Found { transfers, consumptions } = found;
+            let (reference, unexpected) = (row.read()?, Vec::new());
             return Ok(Some(Block {
-                reference: row.read()?,
+                reference,
                 transfers,
+                unexpected,
                 consumptions,
                 may_hide_payments: false,
             }));

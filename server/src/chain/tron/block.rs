@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
+use prost::Message as _;
 use serde::Deserialize;
 
-use super::transaction::{id_of, read_raw};
+use super::transaction::{Kind, TransferContract, id_of, read_raw};
 use crate::chain::{BlockRef, ChainError};
 use crate::domain::time::Micros;
 
@@ -173,13 +174,54 @@ impl TransactionAnswer {
     /// # Errors
     /// [`ChainError::Invalid`] when the bytes are not those of the id.
     pub fn expiration(&self) -> Result<i64, ChainError> {
-        let wrong = || ChainError::Invalid(format!("transaction {:.64}: other bytes", self.id));
+        let wrong = || self.other_bytes();
         let raw_data = hex::decode(&self.raw_data_hex).map_err(|_| wrong())?;
         if hex::encode(id_of(&raw_data)) != self.id {
             return Err(wrong());
         }
         Ok(read_raw(&raw_data).map_err(|_| wrong())?.expiration)
     }
+
+    /// The transfer of TRX that its bytes say it is, if they say so. Whether the id commits to the
+    /// bytes is still to be asked, by [`Self::check_id`].
+    pub fn trx_transfer(&self) -> Option<TransferContract> {
+        let raw_data = hex::decode(&self.raw_data_hex).ok()?;
+        let raw = read_raw(&raw_data).ok()?;
+        let [contract] = raw.contract.as_slice() else { return None };
+        (contract.kind == Kind::Transfer.number()).then_some(())?;
+        TransferContract::decode(contract.parameter.as_ref()?.value.as_slice()).ok()
+    }
+
+    /// That the id commits to the bytes.
+    ///
+    /// # Errors
+    /// [`ChainError::Invalid`] when it does not.
+    pub fn check_id(&self) -> Result<(), ChainError> {
+        self.expiration().map(|_| ())
+    }
+
+    fn other_bytes(&self) -> ChainError {
+        ChainError::Invalid(format!("transaction {:.64}: other bytes", self.id))
+    }
+}
+
+/// Whether a transaction that calls no contract did what it says: two places state it. No money is credited
+/// for one that is told and denied at once.
+pub fn moved_trx(transaction: &TransactionAnswer, receipt: &Receipt) -> bool {
+    let contract = matches!(receipt.receipt.result.as_deref(), None | Some("SUCCESS"));
+    is_overall_success(receipt) && contract && is_success_in_block(transaction)
+}
+
+fn is_overall_success(receipt: &Receipt) -> bool {
+    // java-tron's own spelling; a default is left out.
+    matches!(receipt.result.as_deref(), None | Some("SUCESS"))
+}
+
+fn is_success_in_block(transaction: &TransactionAnswer) -> bool {
+    transaction.ret.iter().all(|outcome| {
+        matches!(outcome.contract_ret.as_deref(), None | Some("SUCCESS"))
+            && matches!(outcome.ret.as_deref(), None | Some("SUCESS"))
+    })
 }
 
 /// Whether a transaction did what it says: three places state it, and all must.
@@ -187,13 +229,9 @@ impl TransactionAnswer {
 /// # Errors
 /// [`ChainError::Transient`] when they contradict each other: a payment is at stake either way.
 pub fn succeeded(transaction: &TransactionAnswer, receipt: &Receipt) -> Result<bool, ChainError> {
-    // java-tron's own spelling; a default is left out.
-    let overall = matches!(receipt.result.as_deref(), None | Some("SUCESS"));
+    let overall = is_overall_success(receipt);
     let contract = receipt.receipt.result.as_deref() == Some("SUCCESS");
-    let in_block = transaction.ret.iter().all(|outcome| {
-        matches!(outcome.contract_ret.as_deref(), None | Some("SUCCESS"))
-            && matches!(outcome.ret.as_deref(), None | Some("SUCESS"))
-    });
+    let in_block = is_success_in_block(transaction);
     match (overall, contract, in_block) {
         (true, true, true) => Ok(true),
         (false, false, false) => Ok(false),

@@ -3,7 +3,8 @@
 
 use super::block::{Log, ReadBlock, Receipt, TransactionAnswer, is_id, succeeded};
 use super::transaction::ADDRESS_PREFIX;
-use crate::chain::{ChainError, Consumption, Transfer, Watch};
+use super::unexpected::KnownCoins;
+use crate::chain::{ChainError, Consumption, Transfer, UnexpectedTransfer, Watch};
 use crate::domain::address::ChainKind;
 use crate::domain::address_text;
 use crate::domain::asset::Network;
@@ -18,6 +19,8 @@ const KEY_PREFIX: &str = "x:";
 pub struct Found {
     /// Payments to watched addresses.
     pub transfers: Vec<Transfer>,
+    /// Other coins that are known, at watched addresses.
+    pub unexpected: Vec<UnexpectedTransfer>,
     /// Watched transactions that this block ended.
     pub consumptions: Vec<Consumption>,
 }
@@ -36,13 +39,19 @@ fn read_key(key: &str) -> Option<(&str, i64)> {
     Some((txid, expiration.parse().ok()?))
 }
 
-/// Looks through one block for transfers of the token `contract`.
+/// Looks through one block for transfers of the token `contract`, and of what else is known.
 ///
 /// # Errors
 /// [`ChainError`] when what the node tells of a payment to us contradicts itself.
-pub fn look(block: &ReadBlock, contract: [u8; 20], watch: Watch<'_>) -> Result<Found, ChainError> {
+pub fn look(
+    block: &ReadBlock,
+    contract: [u8; 20],
+    known: &KnownCoins,
+    watch: Watch<'_>,
+) -> Result<Found, ChainError> {
     let mut found = Found::default();
     for (transaction, receipt) in &block.transactions {
+        found.unexpected.extend(known.found(transaction, receipt, watch)?);
         found.transfers.extend(transfers(transaction, receipt, contract, watch)?);
     }
     for key in watch.consumed {
@@ -96,10 +105,15 @@ fn transfers(
 /// Whom a log of the pinned contract says is paid, and how much. Nothing for other contracts, other
 /// events, other shapes, nothing, transfers to oneself, and amounts above 128 bits: no token has so
 /// many units, whatever a contract says.
-fn payment(log: &Log, contract: [u8; 20]) -> Option<([u8; 20], u128)> {
+pub(super) fn payment(log: &Log, contract: [u8; 20]) -> Option<([u8; 20], u128)> {
     if account_of(&log.address)? != contract {
         return None;
     }
+    payment_in(log)
+}
+
+/// The same of a log whose contract is known.
+pub(super) fn payment_in(log: &Log) -> Option<([u8; 20], u128)> {
     let [event, from, to] = log.topics.as_slice() else { return None };
     if !event.eq_ignore_ascii_case(TRANSFER_TOPIC) {
         return None;
@@ -125,7 +139,7 @@ fn account_in(word: &[u8; 32]) -> Option<[u8; 20]> {
 }
 
 /// A contract as logs name it: 20 bytes of hex, 21 with the prefix, or base58.
-fn account_of(text: &str) -> Option<[u8; 20]> {
+pub(super) fn account_of(text: &str) -> Option<[u8; 20]> {
     match text.len() {
         40 => {
             let mut account = [0; 20];

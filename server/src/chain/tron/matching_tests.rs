@@ -34,6 +34,11 @@ fn token() -> [u8; 20] {
     key.try_into().unwrap()
 }
 
+/// No coin is known but the token.
+fn nothing_else() -> KnownCoins {
+    KnownCoins::of(&[])
+}
+
 /// Block 59 with its receipts, each changed.
 fn read(change: impl Fn(&mut Value, &mut Value)) -> Result<ReadBlock, ChainError> {
     let mut block = captured("27-getblockbynum-trc20");
@@ -46,7 +51,7 @@ fn read(change: impl Fn(&mut Value, &mut Value)) -> Result<ReadBlock, ChainError
 fn find(change: impl Fn(&mut Value, &mut Value)) -> Result<Vec<Transfer>, ChainError> {
     let consumed = HashSet::new();
     let watch = Watch { addresses: &All, consumed: &consumed };
-    Ok(look(&read(change)?, token(), watch)?.transfers)
+    Ok(look(&read(change)?, token(), &nothing_else(), watch)?.transfers)
 }
 
 #[test]
@@ -69,7 +74,10 @@ fn the_captured_payment_is_found() {
 fn what_nobody_watches_is_not_looked_at_further() {
     let consumed = HashSet::new();
     let watch = Watch { addresses: &Nobody, consumed: &consumed };
-    assert_eq!(look(&read(|_, _| {}).unwrap(), token(), watch).unwrap(), Found::default());
+    assert_eq!(
+        look(&read(|_, _| {}).unwrap(), token(), &nothing_else(), watch).unwrap(),
+        Found::default()
+    );
 }
 
 #[test]
@@ -212,7 +220,7 @@ fn a_waiting_transaction_ends_by_failure_or_by_time() {
         let consumed = HashSet::from([key.clone(), "u:foreign:0".to_owned(), "x:no:1".to_owned()]);
         let watch = Watch { addresses: &Nobody, consumed: &consumed };
         let block = read(change).unwrap();
-        let found = look(&block, token(), watch).unwrap().consumptions;
+        let found = look(&block, token(), &nothing_else(), watch).unwrap().consumptions;
         let expected = Consumption { key, txid: block.reference.hash };
         assert!(found.is_empty() || found == [expected], "{found:?}");
         !found.is_empty()

@@ -9,6 +9,7 @@ pub mod matching;
 pub mod reader;
 pub mod report;
 pub mod transaction;
+pub mod unexpected;
 pub mod writer;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use writer::TronWriter;
 use crate::domain::address::ChainKind;
 use crate::domain::address_text;
 use crate::domain::asset::Network;
+use crate::domain::unexpected::{KnownCoin, known_coins};
 
 /// USDT on mainnet, `TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t`.
 pub const USDT: [u8; 20] = [
@@ -45,6 +47,8 @@ pub struct ChainParameters {
     pub genesis: &'static [&'static str],
     /// The token's contract.
     pub contract: [u8; 20],
+    /// What else is known on the chain.
+    pub known: &'static [KnownCoin],
 }
 
 impl ChainParameters {
@@ -54,8 +58,11 @@ impl ChainParameters {
     /// # Errors
     /// [`SetupError::NotTron`] for simulated chains, [`SetupError::Contract`] for no address.
     pub fn of(chain: ChainKind, contract: &str) -> Result<Self, SetupError> {
+        let known = known_coins(Network::Trc20, chain);
         let genesis = match chain {
-            ChainKind::Mainnet => return Ok(Self { chain, genesis: MAINNET, contract: USDT }),
+            ChainKind::Mainnet => {
+                return Ok(Self { chain, genesis: MAINNET, contract: USDT, known });
+            }
             ChainKind::Testnet => TEST_NETWORKS,
             ChainKind::Regtest => &[],
             ChainKind::Sandbox => return Err(SetupError::NotTron(chain)),
@@ -63,7 +70,7 @@ impl ChainParameters {
         let key = address_text::parse(Network::Trc20, chain, contract)
             .map_err(|_| SetupError::Contract)?;
         let contract = key.try_into().map_err(|_| SetupError::Contract)?;
-        Ok(Self { chain, genesis, contract })
+        Ok(Self { chain, genesis, contract, known })
     }
 
     /// Whether blocks come from strangers every 3 seconds, so that an old tip means a node that is

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::block::{BlockAnswer, Receipt};
 use super::http::{Api, Client, message};
 use super::transaction::address;
+use super::unexpected::KnownCoins;
 use super::{ChainParameters, NodeSettings, SetupError, matching};
 use crate::chain::{Block, BlockRef, ChainError, ChainReader, Head, Mempool, Watch};
 use crate::domain::address::ChainKind;
@@ -28,6 +29,7 @@ const NOBODY: [u8; 20] = [0; 20];
 /// Reads one TRON chain.
 pub struct TronReader {
     pub(super) parameters: ChainParameters,
+    known: KnownCoins,
     pub(super) client: Client,
     /// Set once the node proved to be the configured chain, and its token the configured one.
     checked: OnceCell<()>,
@@ -73,7 +75,8 @@ impl TronReader {
     pub fn new(chain: ChainKind, settings: &NodeSettings, env: Env) -> Result<Self, SetupError> {
         let parameters = ChainParameters::of(chain, &settings.contract)?;
         let client = Client::new(settings, env)?;
-        Ok(Self { parameters, client, checked: OnceCell::new(), agreed: Mutex::default() })
+        let known = KnownCoins::of(parameters.known);
+        Ok(Self { parameters, known, client, checked: OnceCell::new(), agreed: Mutex::default() })
     }
 
     /// The header of one block; `None` where the node has none.
@@ -245,14 +248,10 @@ impl ChainReader for TronReader {
                 return Err(ChainError::Transient(text));
             }
         }
-        let matching::Found { transfers, consumptions } =
-            matching::look(&block, self.parameters.contract, watch)?;
-        Ok(Some(Block {
-            reference: block.reference,
-            transfers,
-            consumptions,
-            may_hide_payments: false,
-        }))
+        let matching::Found { transfers, unexpected, consumptions } =
+            matching::look(&block, self.parameters.contract, &self.known, watch)?;
+        let reference = block.reference;
+        Ok(Some(Block { reference, transfers, unexpected, consumptions, may_hide_payments: false }))
     }
 
     /// Never a view. A node lists what it holds itself, which is not what the network's witnesses

@@ -1,9 +1,10 @@
-//! The operator's services: here merchants and keys, below networks, deliveries and the ledger. Served
-//! on the admin socket alone.
+//! The operator's services: here merchants and keys, below networks, deliveries, unexpected deposits and
+//! the ledger. Served on the admin socket alone.
 
 pub mod deliveries;
 pub mod ledger;
 pub mod networks;
+pub mod unexpected_deposits;
 
 use std::sync::Arc;
 
@@ -215,6 +216,15 @@ fn merchant_id(text: &str) -> Result<Uuid, Status> {
 
 fn no_merchant() -> Failure {
     Failure::new(Class::NotFound, Reason::MerchantNotFound, "there is no such merchant")
+}
+
+/// An optional text that is not empty.
+fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+fn uuid(field: &str, reason: Reason, text: &str) -> Result<Uuid, Failure> {
+    Uuid::try_parse(text).map_err(|_| Failure::field(field, reason, "is no UUID"))
 }
 
 fn honors_late(policy: i32) -> Result<bool, Failure> {

@@ -7,9 +7,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use super::{BLOCKS_AHEAD_MAX, BLOCKS_PER_TICK_MAX, Scanner};
 use crate::chain::{Block, ChainError, Watch};
 use crate::store::cursor::{self, Cursor};
-use crate::store::deposits::{self, FoundDeposit, InBlock, Recorded};
+use crate::store::deposits::{self, Recorded};
 use crate::store::rescans::{self, Rescan};
-use crate::worker::Step;
+use crate::worker::{Step, arrivals};
 
 impl Scanner {
     /// Goes on with the oldest rescan that waits, if there is one: never above the cursor, and only
@@ -25,7 +25,8 @@ impl Scanner {
             return Ok(Step::Idle);
         }
         let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
-        let watch = Watch { addresses: &self.watch, consumed: &consumed };
+        let addresses = self.addresses();
+        let watch = Watch { addresses: &addresses, consumed: &consumed };
         let blocks = match self.read_again(rescan.next_height, last, watch).await {
             Ok(blocks) => blocks,
             Err(error @ ChainError::Transient(_)) => return Err(error.into()),
@@ -83,13 +84,10 @@ impl Scanner {
         blocks: &[Block],
     ) -> anyhow::Result<Step> {
         let now = self.env.now();
-        let mut found: Vec<Vec<FoundDeposit>> = Vec::with_capacity(blocks.len());
+        let mut all = Vec::with_capacity(blocks.len());
         for block in blocks {
             // When it would have been seen is not known any more; its own time is the nearest to it.
-            let at = block.reference.time.min(now);
-            let (height, hash) = (block.reference.height, block.reference.hash.clone());
-            found
-                .push(self.found(&block.transfers, at, Some(&InBlock { height, hash, at })).await?);
+            all.push(self.arrived(block, block.reference.time.min(now)).await?);
         }
         let unit = self.db.begin("rescan").await?;
         // The cursor's row guards the write, as it does when blocks are scanned the first time.
@@ -98,12 +96,13 @@ impl Scanner {
         {
             return Ok(Step::Idle);
         }
-        let mut changed = 0;
-        for (block, found) in blocks.iter().zip(&found) {
-            for deposit in found {
+        let (mut changed, mut new) = (0, Vec::new());
+        for (block, arrived) in blocks.iter().zip(&all) {
+            for deposit in &arrived.deposits {
                 let recorded = deposits::record(&unit, self.network, deposit).await?;
                 changed += u64::from(recorded == Recorded::Changed);
             }
+            new.extend(arrivals::record(&unit, self.network, &arrived.unexpected).await?);
             self.replace(&unit, block).await?;
         }
         let next = rescan.next_height + blocks.len() as u64;
@@ -111,6 +110,7 @@ impl Scanner {
             return Ok(Step::Idle);
         }
         unit.commit().await?;
+        arrivals::tell(self.network, &new);
         if changed > 0 {
             tracing::warn!(network = %self.network, id = %rescan.id, changed, "rescan found deposits");
             self.signals.scanned(self.network).notify_one();

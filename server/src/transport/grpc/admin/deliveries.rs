@@ -6,9 +6,8 @@ use cryptopayment_proto::admin::v1;
 use cryptopayment_proto::admin::v1::delivery_service_server::DeliveryService;
 use cryptopayment_proto::v1 as merchant;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
-use super::ACTOR;
+use super::{ACTOR, given, uuid};
 use crate::domain::failure::{Failure, Reason};
 use crate::signals::Signals;
 use crate::store::delivery_log::OperatorFilter;
@@ -86,12 +85,4 @@ fn filter(message: &v1::ListDeliveriesRequest) -> Result<OperatorFilter, Failure
         .map(|id| uuid("merchant_id", Reason::InvalidField, &id))
         .transpose()?;
     Ok(OperatorFilter { merchant_id, api_key: given(&message.api_key), of: answers::filter(&of)? })
-}
-
-fn given(text: &Option<String>) -> Option<String> {
-    text.clone().filter(|text| !text.is_empty())
-}
-
-fn uuid(field: &str, reason: Reason, text: &str) -> Result<Uuid, Failure> {
-    Uuid::try_parse(text).map_err(|_| Failure::field(field, reason, "is no UUID"))
 }

@@ -1,0 +1,133 @@
+//! The coins that a chain's reader knows besides its network's asset, and the payments of them: a token
+//! by the logs of its contract, the chain's own coin by the value that a transaction carries itself.
+//! Not here: which coins those are (`domain::unexpected`), what the network is for (`reader`).
+
+use alloy::primitives::Address;
+
+use super::EvmReader;
+use super::matching::{Payment, carried, check_receipts, logged_payment, transfer_contract};
+use super::reader::Transactions;
+use super::rpc::read;
+use super::wire::{Receipt, Transaction, hash_text};
+use crate::chain::{AddressFilter, ChainError, UnexpectedTransfer, Watch};
+use crate::domain::address::ChainKind;
+use crate::domain::asset::Network;
+use crate::domain::unexpected::{KnownCoin, known_coins};
+
+/// What is known on one chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KnownCoins {
+    /// The chain's own coin, where the network is for another one.
+    native: Option<KnownCoin>,
+    /// By contract; a handful.
+    tokens: Vec<(Address, KnownCoin)>,
+}
+
+impl KnownCoins {
+    /// What is known on a network's chain.
+    pub fn of(network: Network, chain: ChainKind) -> Self {
+        let mut known = Self { native: None, tokens: Vec::new() };
+        for coin in known_coins(network, chain) {
+            match coin.contract.map(str::parse) {
+                None => known.native = Some(*coin),
+                Some(Ok(contract)) => known.tokens.push((contract, *coin)),
+                // A test of the list holds each against its checksum.
+                Some(Err(_)) => tracing::error!(coin = coin.name, "contract is no address"),
+            }
+        }
+        known
+    }
+
+    /// Whether logs have to be read for it.
+    pub const fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// The coin of a contract.
+    pub fn token(&self, contract: Address) -> Option<KnownCoin> {
+        self.tokens.iter().find(|(known, _)| *known == contract).map(|(_, coin)| *coin)
+    }
+
+    /// The chain's own coin that a transaction carries to somebody of interest.
+    pub fn carried(
+        &self,
+        transaction: &Transaction<'_>,
+        filter: &dyn AddressFilter,
+    ) -> Option<UnexpectedTransfer> {
+        // Most transactions carry nothing.
+        let coin = self.native.filter(|_| !transaction.value.is_zero())?;
+        known_payment(&carried(transaction)?, coin, transaction, filter)
+    }
+
+    /// Known tokens that a transaction moved to somebody of interest. Its success is the caller's matter.
+    pub fn logged(
+        &self,
+        transaction: &Transaction<'_>,
+        receipt: &Receipt<'_>,
+        filter: &dyn AddressFilter,
+    ) -> Vec<UnexpectedTransfer> {
+        let logs = receipt.logs.iter().enumerate();
+        logs.filter_map(|(position, log)| {
+            let coin = self.token(transfer_contract(log)?)?;
+            known_payment(&logged_payment(log, position)?, coin, transaction, filter)
+        })
+        .collect()
+    }
+}
+
+/// A payment of a known coin, if it is one to somebody of interest.
+pub(super) fn known_payment(
+    payment: &Payment,
+    coin: KnownCoin,
+    transaction: &Transaction<'_>,
+    filter: &dyn AddressFilter,
+) -> Option<UnexpectedTransfer> {
+    let units = payment.units(filter)?;
+    Some(UnexpectedTransfer {
+        txid: hash_text(&transaction.hash),
+        ordinal: payment.ordinal.clone(),
+        address_key: payment.to.to_vec(),
+        coin,
+        units,
+    })
+}
+
+impl EvmReader {
+    /// Known tokens of a chain whose own coin is what is paid with. Receipts that make no sense are logged
+    /// and hold nobody up: payments of the network do not need them.
+    pub(super) async fn known_tokens(
+        &self,
+        block: &Transactions<'_>,
+        watch: Watch<'_>,
+    ) -> Result<Vec<UnexpectedTransfer>, ChainError> {
+        let known = &self.parameters.known;
+        if !known.has_tokens() {
+            return Ok(Vec::new());
+        }
+        match self.logged_tokens(block, known, watch).await {
+            Err(error @ (ChainError::Invalid(_) | ChainError::Unsupported(_))) => {
+                tracing::error!(block = %block.hash, %error, "known tokens not read");
+                Ok(Vec::new())
+            }
+            found => found,
+        }
+    }
+
+    async fn logged_tokens(
+        &self,
+        block: &Transactions<'_>,
+        known: &KnownCoins,
+        watch: Watch<'_>,
+    ) -> Result<Vec<UnexpectedTransfer>, ChainError> {
+        let answer = self.receipts(block).await?;
+        let receipts: Vec<Receipt<'_>> = read("receipts", &answer)?;
+        check_receipts(block, &receipts)?;
+        let all = block.transactions.iter().zip(&receipts);
+        let succeeded = all.filter(|(_, receipt)| receipt.succeeded());
+        Ok(succeeded.flat_map(|(of, receipt)| known.logged(of, receipt, watch.addresses)).collect())
+    }
+}
+
+#[cfg(test)]
+#[path = "unexpected_tests.rs"]
+mod tests;
