@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,6 +14,9 @@ use cryptopayment::transport::listener::{self, ListenerLimits};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+/// How long the node may take.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// The proxy; it serves until dropped.
 pub struct Untraced {
@@ -39,7 +43,7 @@ impl Untraced {
     pub async fn before(node_port: u16) -> Self {
         let shared = Shared {
             node: format!("http://127.0.0.1:{node_port}/"),
-            http: reqwest::Client::new(),
+            http: reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build().unwrap(),
             tells_calls: Arc::default(),
         };
         let app = Router::new().fallback(pass).with_state(shared.clone());
