@@ -146,7 +146,8 @@ mod tests {
         use NetworkState::{CatchingUp, Held, Reading, Waiting};
 
         let (fresh, old) = (Duration::from_secs(60), Duration::from_secs(61));
-        let cases: [(Option<(u64, u64)>, Duration, &[(EndpointState, u64)], NetworkState); 12] = [
+        type Case<'a> = (Option<(u64, u64)>, Duration, &'a [(EndpointState, u64)], NetworkState);
+        let cases: [Case<'_>; 12] = [
             (None, fresh, &[], Waiting),
             (None, fresh, &[(Healthy, 9)], Waiting),
             (Some((9, 9)), fresh, &[], Reading),
