@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures CryptoPayment beside what limits it and prints a table: bench.sh [PART...], of creation,
-# calls, transcoder, delivery, streams, scan. Starts a durable PostgreSQL of its own on loopback and stops
+# calls, transcoder, delivery, streams, scan, blocks. Starts a durable PostgreSQL of its own on loopback and stops
 # it by its process id, however this ends. Not part of the tests: a busy machine makes figures, not failures.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1

@@ -6,6 +6,8 @@
 #![allow(clippy::float_arithmetic, reason = "rates and ratios; no money is computed here")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
+#[path = "bench/blocks.rs"]
+mod blocks;
 #[path = "bench/calls.rs"]
 mod calls;
 #[path = "bench/creation.rs"]
@@ -32,7 +34,8 @@ mod transcoder;
 use support::server::Engine;
 
 /// The parts of a run, by the names that choose them.
-const PARTS: [&str; 6] = ["creation", "calls", "transcoder", "delivery", "streams", "scan"];
+const PARTS: [&str; 7] =
+    ["creation", "calls", "transcoder", "delivery", "streams", "scan", "blocks"];
 
 /// `bench [PART...]` runs those parts, or all; `bench load ...` is the other end of a wire.
 #[tokio::main]
@@ -67,5 +70,8 @@ async fn main() {
     if chosen("scan") {
         scan::run(Engine::Sqlite).await;
         scan::run(Engine::Postgres).await;
+    }
+    if chosen("blocks") {
+        blocks::run().await;
     }
 }

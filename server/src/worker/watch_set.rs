@@ -24,6 +24,22 @@ pub struct WatchSet {
 }
 
 impl WatchSet {
+    /// A set of these addresses and no others.
+    pub fn of(keys: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let mut set = Self { is_complete: true, ..Self::default() };
+        keys.into_iter().for_each(|key| set.add(&key));
+        set
+    }
+
+    fn add(&mut self, key: &[u8]) {
+        self.fingerprints.insert(self.hasher.hash_one(key));
+    }
+
+    /// Bytes of memory that hold it.
+    pub fn bytes(&self) -> usize {
+        self.fingerprints.bytes()
+    }
+
     /// Loads some of the batches that were added since the last call. Returns the newest batch there
     /// is: its addresses are watched from now on.
     pub async fn load_new(&mut self, db: &Db, network: Network) -> Result<i64> {
@@ -32,7 +48,7 @@ impl WatchSet {
             let (after, limit) = (self.batch, LOADED_ADDRESSES_MAX);
             let read = addresses::keys_after(db, network, after, newest, limit).await?;
             for key in &read.keys {
-                self.fingerprints.insert(self.hasher.hash_one(key.as_slice()));
+                self.add(key);
             }
             self.batch = read.whole_batch;
         }

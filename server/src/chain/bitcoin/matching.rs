@@ -31,9 +31,23 @@ pub(super) enum Place {
 
 /// What a watch found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
+    /// Payments to watched addresses.
     pub transfers: Vec<Transfer>,
+    /// Transactions that consume a watched outpoint.
     pub consumptions: Vec<Consumption>,
+}
+
+/// Looks through the transactions of the block at `height`.
+pub fn look_through(
+    network: Network,
+    height: u64,
+    transactions: &[Transaction],
+    watch: Watch<'_>,
+) -> Found {
+    let mut matcher = Matcher::new(network, watch);
+    transactions.iter().for_each(|transaction| matcher.look(transaction, Place::Block(height)));
+    matcher.finish()
 }
 
 /// Looks through transactions of one network.

@@ -3,7 +3,7 @@
 //! Not here: keys, addresses' text, and all that remembers (scanning, reorgs, confirmations).
 
 pub mod block;
-mod matching;
+pub mod matching;
 pub mod reader;
 pub mod report;
 pub mod rpc;

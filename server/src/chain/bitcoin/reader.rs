@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::ChainParameters;
 use super::block::{Malformed, Transaction, read_block, read_header, read_transaction};
-use super::matching::{Matcher, Place};
+use super::matching::{Found, Matcher, Place, look_through};
 use super::rpc::{CallError, Rpc, RpcSettings, SetupError, code};
 use crate::chain::{Block, BlockRef, ChainError, ChainReader, Head, Mempool, Watch};
 use crate::domain::address::ChainKind;
@@ -244,11 +244,9 @@ impl ChainReader for BitcoinReader {
         let block = read_block(&raw, self.parameters.format)
             .map_err(|error| nonsense("block", &hash, &error))?;
         let reference = reference(&block.header, &hash, height)?;
-        let mut matcher = Matcher::new(self.parameters.network, watch);
-        let place = Place::Block(height);
-        block.transactions.iter().for_each(|transaction| matcher.look(transaction, place));
-        let found = matcher.finish();
-        let (transfers, consumptions) = (found.transfers, found.consumptions);
+        let network = self.parameters.network;
+        let Found { transfers, consumptions } =
+            look_through(network, height, &block.transactions, watch);
         // A chain of one coin.
         let unexpected = Vec::new();
         Ok(Some(Block { reference, transfers, unexpected, consumptions, may_hide_payments: false }))

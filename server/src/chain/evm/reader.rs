@@ -173,7 +173,18 @@ impl EvmReader {
         watch: Watch<'_>,
     ) -> Result<(Vec<Transfer>, Vec<UnexpectedTransfer>), ChainError> {
         let answer = self.receipts(block).await?;
-        let receipts: Vec<Receipt<'_>> = read("receipts", &answer)?;
+        self.token_transfers_in(block, token, &answer, watch)
+    }
+
+    /// The same from receipts that are here.
+    fn token_transfers_in(
+        &self,
+        block: &Transactions<'_>,
+        token: Address,
+        receipts: &RawValue,
+        watch: Watch<'_>,
+    ) -> Result<(Vec<Transfer>, Vec<UnexpectedTransfer>), ChainError> {
+        let receipts: Vec<Receipt<'_>> = read("receipts", receipts)?;
         check_receipts(block, &receipts)?;
         let (asset, known) = (self.parameters.asset(), &self.parameters.known);
         let (mut found, mut others) = (Vec::new(), Vec::new());
@@ -198,6 +209,25 @@ impl EvmReader {
             }
         }
         Ok((found, others))
+    }
+
+    /// The token's payments in the JSON of a block and its receipts: what reading a block costs beside
+    /// asking for it.
+    ///
+    /// # Errors
+    /// [`ChainError::Invalid`] for what no block can be; [`ChainError::Unsupported`] where no token is
+    /// paid with.
+    pub fn token_transfers_of(
+        &self,
+        block: &RawValue,
+        receipts: &RawValue,
+        watch: Watch<'_>,
+    ) -> Result<Vec<Transfer>, ChainError> {
+        let no_token = || ChainError::Unsupported("the network has no token".to_owned());
+        let token = self.parameters.token.ok_or_else(no_token)?;
+        let block: Transactions<'_> = read("block", block)?;
+        check_transactions(&block)?;
+        Ok(self.token_transfers_in(&block, token, receipts, watch)?.0)
     }
 
     /// Value that transactions of a block carry and that was moved inside their calls, in the block's
