@@ -8,6 +8,7 @@ use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatu
 use sea_orm::{ConnectionTrait, Database, Statement};
 
 use crate::conformance::world::{World, asked};
+use crate::support::rest::Rest;
 use crate::support::server::eventually;
 
 const DAY_SECONDS: u32 = 86_400;
@@ -148,6 +149,7 @@ async fn more_money_waits_for_more_confirmations_and_for_finality() {
         bands = [{ from_usd = \"100\", confirmations = 3 },\n\
         { from_usd = \"1000\", confirmations = 3, requires_finality = true }]\n";
     let world = World::sandbox_with(crate::ENGINE, Network::Eth, settings).await;
+    world.chain.mine(13).await.unwrap();
     let over = async |dollars: &str| {
         let created = world.client.create_invoice(CreateInvoice::new("eth", dollars)).await;
         created.unwrap().invoice.unwrap()
@@ -170,6 +172,16 @@ async fn more_money_waits_for_more_confirmations_and_for_finality() {
         .await;
     assert_eq!(held.status(), Status::Confirming);
     world.wait_available_and_pending(asked(&little) + asked(&more), asked(&much)).await;
+    // The chain stands still: whoever waits for it to be final is told.
+    let payer = Rest::with(&world.server, None);
+    let is_delayed = async |invoice: &Invoice| {
+        let told = payer.get(&format!("/checkout/v1/invoices/{}", invoice.id)).await.json();
+        told["checkout"]["finality_is_delayed"].as_bool().unwrap()
+    };
+    assert!(!is_delayed(&much).await);
+    world.client.sandbox().advance_clock(3_600).await.unwrap();
+    eventually("finality is late", || async { is_delayed(&much).await.then_some(()) }).await;
+    assert!(!is_delayed(&more).await, "that one waits for nothing");
     world.chain.mine(9).await.unwrap();
     let head = world.chain.mine(1).await.unwrap().height;
     world.wait(&much, Status::Confirmed, Exception::None).await;

@@ -46,6 +46,15 @@ pub struct CheckoutApi {
     pub watchers: Watchers,
 }
 
+/// What an invoice waits for longer than it should.
+#[derive(Debug, Clone, Copy, Default)]
+struct Holdups {
+    /// The time is over, and payments sent in time may not have been read yet.
+    expiry: bool,
+    /// The payment must be final, and the chain has stopped calling blocks so.
+    finality: bool,
+}
+
 type WatchStream = Messages<v1::WatchCheckoutResponse>;
 
 #[tonic::async_trait]
@@ -80,21 +89,25 @@ impl CheckoutApi {
     pub async fn find(&self, id: &str) -> Result<v1::Checkout, Failure> {
         let view = view(&self.db, id).await?;
         let now = self.env.now();
-        let waits = self.waits_for_network(&view.invoice, now).await?;
-        Ok(self.shown(&view, now, waits))
+        let holdups = self.holdups(&view.invoice, now).await?;
+        Ok(self.shown(&view, now, holdups))
     }
 
-    /// Whether the time is over and payments sent in time may not have been read yet.
-    async fn waits_for_network(&self, invoice: &Invoice, now: Micros) -> Result<bool, Failure> {
-        let expires_at = invoice.terms.expires_at;
-        if invoice.standing.status != InvoiceStatus::Pending || now <= expires_at {
-            return Ok(false);
+    /// What the network owes the invoice.
+    async fn holdups(&self, invoice: &Invoice, now: Micros) -> Result<Holdups, Failure> {
+        let (terms, status) = (&invoice.terms, invoice.standing.status);
+        let is_over = status == InvoiceStatus::Pending && now > terms.expires_at;
+        let must_be_final = status == InvoiceStatus::Confirming && terms.requires_finality;
+        if !is_over && !must_be_final {
+            return Ok(Holdups::default());
         }
         let cursor = cursor::get(&self.db, invoice.network).await?;
-        Ok(cursor.is_none_or(|cursor| cursor.watermark <= expires_at))
+        let is_read = cursor.as_ref().is_some_and(|cursor| cursor.watermark > terms.expires_at);
+        let is_stalled = cursor.is_some_and(|cursor| cursor.is_finality_stalled(invoice.network));
+        Ok(Holdups { expiry: is_over && !is_read, finality: must_be_final && is_stalled })
     }
 
-    fn shown(&self, view: &InvoiceView, now: Micros, waits: bool) -> v1::Checkout {
+    fn shown(&self, view: &InvoiceView, now: Micros, holdups: Holdups) -> v1::Checkout {
         let invoice = &view.invoice;
         let (network, terms, standing) = (invoice.network, &invoice.terms, invoice.standing);
         let coins = |units| decimal(units, network.asset().decimals());
@@ -121,7 +134,8 @@ impl CheckoutApi {
             }),
             txid: summary.txid,
             expires_at: Some(convert::timestamp(terms.expires_at)),
-            expiry_waits_for_network: waits,
+            expiry_waits_for_network: holdups.expiry,
+            finality_is_delayed: holdups.finality,
             is_final: standing.status.is_final(),
             is_sandbox: self.is_sandbox,
             now: Some(convert::timestamp(now)),

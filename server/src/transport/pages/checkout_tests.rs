@@ -93,6 +93,20 @@ fn a_time_that_is_over_and_unread_asks_for_nothing() {
 }
 
 #[test]
+fn a_chain_that_finalises_late_is_no_reason_to_pay_again() {
+    let late = Checkout {
+        finality_is_delayed: true,
+        ..checkout(Status::Confirming, Exception::None, "0.625")
+    };
+    let html = page(&late, false).into_string();
+    assert_well_formed(&html);
+    assert!(
+        html.contains("takes longer than usual") && html.contains("Do not pay again"),
+        "{html}"
+    );
+}
+
+#[test]
 fn what_was_seen_counts_before_the_status_follows() {
     let full = Checkout {
         missing_amount: "0".to_owned(),

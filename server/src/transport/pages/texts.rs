@@ -189,6 +189,14 @@ fn confirming(checkout: &Checkout) -> State {
              longer. You need not do anything.",
         );
     }
+    if checkout.finality_is_delayed {
+        return State::new(
+            Tone::Attention,
+            "The network takes longer than usual",
+            "Your payment is in a block, and the network is late in making its blocks final. It is \
+             confirmed as soon as that goes on. Do not pay again.",
+        );
+    }
     detected()
 }
 
