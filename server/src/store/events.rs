@@ -191,13 +191,19 @@ async fn dispatch_merchant(db: &Db, env: &Env, merchant_id: Uuid) -> Result<u64>
     )
     .await?;
     let now = env.now();
-    let wanted = targets
+    let wanted: Vec<TargetRow> = targets
         .into_iter()
-        .filter(|target| target.events.split(',').any(|wanted| wanted == target.kind));
-    let rows = wanted
-        .map(|target| {
+        .filter(|target| target.events.split(',').any(|wanted| wanted == target.kind))
+        .collect();
+    // Deliveries are listed by their ids: those of one moment are to stand in their events' order.
+    let mut ids: Vec<Uuid> = wanted.iter().map(|_| env.new_id()).collect();
+    ids.sort_unstable();
+    let rows = ids
+        .into_iter()
+        .zip(wanted)
+        .map(|(id, target)| {
             vec![
-                env.new_id().into(),
+                id.into(),
                 merchant_id.into(),
                 target.seq.into(),
                 target.endpoint_id.into(),

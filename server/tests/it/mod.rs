@@ -9,6 +9,7 @@ mod concurrency;
 mod cors;
 mod damage;
 mod deliveries;
+mod dispatch;
 mod endpoints;
 mod golden;
 mod groups;
