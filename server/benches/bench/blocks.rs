@@ -226,8 +226,9 @@ fn token_block() -> (Box<RawValue>, Box<RawValue>) {
             .map(|log| {
                 let place = n * EVM_LOGS + log;
                 let contract = if place.is_multiple_of(2) { TOKEN } else { OTHER };
+                let payer = padded(3 * ADDRESSES + n);
                 json!({
-                    "address": contract, "topics": [TRANSFER, padded(n), padded(somebody(place))],
+                    "address": contract, "topics": [TRANSFER, payer, padded(somebody(place))],
                     "data": word(1_000_000), "blockNumber": "0x5", "transactionHash": hash,
                     "transactionIndex": format!("{n:#x}"), "blockHash": block_hash,
                     "logIndex": format!("{place:#x}"), "removed": false
