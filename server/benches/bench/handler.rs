@@ -161,7 +161,8 @@ fn moment(seconds: i64) -> String {
 /// All of them; `/hand/ID` is the handler by hand, `/empty` one that answers an empty object.
 pub fn router(invoice: v1::Invoice) -> Router {
     let same = SameInvoice(Arc::new(invoice));
-    let calls = Services::default().with(InvoiceServiceServer::new(same.clone()));
+    let services = Services::default().with(InvoiceServiceServer::new(same.clone()));
+    let calls = tower::service_fn(move |request| services.answer(request));
     let settings = Settings {
         default_success_key: Some("success".to_owned()),
         services: Arc::new(|name| name == "cryptopayment.v1.InvoiceService"),
@@ -177,7 +178,7 @@ pub fn router(invoice: v1::Invoice) -> Router {
             async move {
                 let kind = request.headers().get(CONTENT_TYPE);
                 if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
-                    let Ok(answer) = calls.oneshot(request).await;
+                    let Ok(answer) = calls.oneshot(request.map(tonic::body::Body::new)).await;
                     return answer.map(axum::body::Body::new);
                 }
                 let Ok(answer) = rest.oneshot(request).await;

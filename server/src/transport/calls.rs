@@ -68,30 +68,12 @@ impl Services {
     }
 
     /// Calls the service that the path names. Those that tonic generates are always ready.
-    pub(super) fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Answer> {
+    pub fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Answer> {
         let name = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
         match name.and_then(|(name, _)| self.by_name.get(name)) {
             Some(service) => service.clone().call(request),
             None => Box::pin(std::future::ready(Ok(unknown()))),
         }
-    }
-}
-
-impl<B> Service<Request<B>> for Services
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Answer>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.answer(request.map(Body::new))
     }
 }
 

@@ -18,7 +18,6 @@ use super::matching::{
     logged_payment, transfer_contract,
 };
 use super::rpc::{Answer, EvmRpc, is_not_offered, meaning, read, refusal};
-use super::unexpected::known_payment;
 use super::wire::{Block, Receipt, Transaction, hash_text, number};
 use super::{EvmSettings, Parameters, SetupError};
 use crate::chain::bitcoin::rpc::CallError;
@@ -200,11 +199,9 @@ impl EvmReader {
                     found.extend(
                         payment.and_then(|p| p.for_us(transaction, asset, watch.addresses)),
                     );
-                } else if let Some(coin) = known.token(contract) {
-                    let payment = logged_payment(log, position);
-                    others.extend(
-                        payment.and_then(|p| known_payment(&p, coin, transaction, watch.addresses)),
-                    );
+                } else {
+                    let told = known.told(contract, log, position, transaction, watch.addresses);
+                    others.extend(told);
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::EvmReader;
 use super::matching::{Payment, carried, check_receipts, logged_payment, transfer_contract};
 use super::reader::Transactions;
 use super::rpc::read;
-use super::wire::{Receipt, Transaction, hash_text};
+use super::wire::{Log, Receipt, Transaction, hash_text};
 use crate::chain::{AddressFilter, ChainError, UnexpectedTransfer, Watch};
 use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
@@ -44,7 +44,7 @@ impl KnownCoins {
     }
 
     /// The coin of a contract.
-    pub fn token(&self, contract: Address) -> Option<KnownCoin> {
+    fn token(&self, contract: Address) -> Option<KnownCoin> {
         self.tokens.iter().find(|(known, _)| *known == contract).map(|(_, coin)| *coin)
     }
 
@@ -68,15 +68,27 @@ impl KnownCoins {
     ) -> Vec<UnexpectedTransfer> {
         let logs = receipt.logs.iter().enumerate();
         logs.filter_map(|(position, log)| {
-            let coin = self.token(transfer_contract(log)?)?;
-            known_payment(&logged_payment(log, position)?, coin, transaction, filter)
+            self.told(transfer_contract(log)?, log, position, transaction, filter)
         })
         .collect()
+    }
+
+    /// What a log of `contract` says, if that is a known token.
+    pub fn told(
+        &self,
+        contract: Address,
+        log: &Log<'_>,
+        position: usize,
+        transaction: &Transaction<'_>,
+        filter: &dyn AddressFilter,
+    ) -> Option<UnexpectedTransfer> {
+        let coin = self.token(contract)?;
+        known_payment(&logged_payment(log, position)?, coin, transaction, filter)
     }
 }
 
 /// A payment of a known coin, if it is one to somebody of interest.
-pub(super) fn known_payment(
+fn known_payment(
     payment: &Payment,
     coin: KnownCoin,
     transaction: &Transaction<'_>,

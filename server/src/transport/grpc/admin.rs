@@ -223,6 +223,11 @@ fn given(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.is_empty())
 }
 
+/// What a list goes on before, if it does.
+fn page_before(token: &Option<String>) -> Result<Option<Uuid>, Failure> {
+    given(token).map(|token| uuid("page_token", Reason::InvalidPageToken, &token)).transpose()
+}
+
 fn uuid(field: &str, reason: Reason, text: &str) -> Result<Uuid, Failure> {
     Uuid::try_parse(text).map_err(|_| Failure::field(field, reason, "is no UUID"))
 }

@@ -7,7 +7,7 @@ use cryptopayment_proto::admin::v1::delivery_service_server::DeliveryService;
 use cryptopayment_proto::v1 as merchant;
 use tonic::{Request, Response, Status};
 
-use super::{ACTOR, given, uuid};
+use super::{ACTOR, given, page_before, uuid};
 use crate::domain::failure::{Failure, Reason};
 use crate::signals::Signals;
 use crate::store::delivery_log::OperatorFilter;
@@ -35,10 +35,7 @@ impl DeliveryService for AdminDeliveryApi {
     ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
         let message = request.get_ref();
         let filter = filter(message).map_err(status)?;
-        let before = given(&message.page_token)
-            .map(|token| uuid("page_token", Reason::InvalidPageToken, &token))
-            .transpose()
-            .map_err(status)?;
+        let before = page_before(&message.page_token).map_err(status)?;
         let (deliveries, next) =
             list_deliveries::of_all(&self.manage.db, &filter, before).await.map_err(status)?;
         Ok(Response::new(v1::ListDeliveriesResponse {

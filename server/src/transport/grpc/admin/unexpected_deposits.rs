@@ -4,7 +4,7 @@ use cryptopayment_proto::admin::v1;
 use cryptopayment_proto::admin::v1::unexpected_deposit_service_server::UnexpectedDepositService;
 use tonic::{Request, Response, Status};
 
-use super::{ACTOR, given, no_merchant, uuid};
+use super::{ACTOR, given, no_merchant, page_before, uuid};
 use crate::domain::amount::decimal;
 use crate::domain::asset::Network;
 use crate::domain::failure::{Failure, Reason};
@@ -31,10 +31,7 @@ impl UnexpectedDepositService for AdminUnexpectedDepositApi {
     ) -> Result<Response<v1::ListUnexpectedDepositsResponse>, Status> {
         let message = request.get_ref();
         let filter = filter(message).map_err(status)?;
-        let before = given(&message.page_token)
-            .map(|token| uuid("page_token", Reason::InvalidPageToken, &token))
-            .transpose()
-            .map_err(status)?;
+        let before = page_before(&message.page_token).map_err(status)?;
         let db = &self.settle.apply.db;
         let (found, next) = list_unexpected::run(db, &filter, before).await.map_err(status)?;
         Ok(Response::new(v1::ListUnexpectedDepositsResponse {
