@@ -164,7 +164,11 @@ async fn a_message_that_is_none_is_its_callers_fault() {
     let call = call.header("content-type", "application/grpc-web+proto");
     let answer = call.body(vec![0, 0, 0, 0, 3, 0x0a, 1, 0xff]).send().await.unwrap();
     let headers = answer.headers();
-    assert_eq!((answer.status().as_u16(), &headers["grpc-status"]), (200, &"3".parse().unwrap()), "{headers:?}");
+    assert_eq!(
+        (answer.status().as_u16(), &headers["grpc-status"]),
+        (200, &"3".parse().unwrap()),
+        "{headers:?}"
+    );
     assert!(headers.contains_key("grpc-status-details-bin"), "{headers:?}");
     world.finish().await;
 }
