@@ -72,6 +72,7 @@ pub struct Http {
     pub connections_per_ip_max: usize,
     pub streams_max: usize,
     pub streams_per_merchant_max: usize,
+    pub failed_authentications_per_minute_max: u32,
 }
 
 /// `[admin]`.
@@ -231,7 +232,8 @@ impl Config {
 
     fn check_numbers(&self, problems: &mut Vec<String>) {
         let streams_each = self.http.streams_per_merchant_max;
-        let ranges: [(&str, u64, u64, u64); 15] = [
+        let failures = self.http.failed_authentications_per_minute_max.into();
+        let ranges: [(&str, u64, u64, u64); 16] = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64, 1_024, 16 << 20),
             ("http.shutdown_seconds_max", self.http.shutdown_seconds_max, 1, 600),
             ("http.connections_max", self.http.connections_max as u64, 1, 1 << 20),
@@ -241,6 +243,7 @@ impl Config {
             ("database.connections_max", u64::from(self.database.connections_max), 2, 1_000),
             ("invoice.expires_minutes", self.invoice.expires_minutes, 1, 7 * 24 * 60),
             ("invoice.inclusion_hours", self.invoice.inclusion_hours, 1, 30 * 24),
+            ("http.failed_authentications_per_minute_max", failures, 1, 60_000),
             ("pool.addresses_batch", u64::from(self.pool.addresses_batch), 1, 10_000),
             ("pool.addresses_leased", u64::from(self.pool.addresses_leased), 1, 10_000),
             ("webhook.concurrency_max", self.webhook.concurrency_max as u64, 1, 1_000),

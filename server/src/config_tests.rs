@@ -95,6 +95,11 @@ fn every_wrong_value_is_named_by_its_key() {
             "networks.ltc.fallbacks: are for nodes",
         ),
         ("CRYPTOPAYMENT_NETWORKS__LTC__FALLBACKS", "[{uri=\"http://127.0.0.1:1\"}]", "uri"),
+        (
+            "CRYPTOPAYMENT_HTTP__FAILED_AUTHENTICATIONS_PER_MINUTE_MAX",
+            "0",
+            "http.failed_authentications_per_minute_max",
+        ),
         ("CRYPTOPAYMENT_NETWORKS__DOGE__ENABLED", "true", "doge"),
         ("CRYPTOPAYMENT_NETWORKS__TRC20__BACKEND", "node", "networks.trc20.chain"),
     ];

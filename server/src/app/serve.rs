@@ -45,7 +45,9 @@ pub async fn spawn(
     stop: &CancellationToken,
 ) -> anyhow::Result<HealthReporter> {
     let rules = AccessRules::read(DESCRIPTOR_SET)?;
-    let auth = Authenticator::new(core.db.clone(), core.env.clone(), rules, config.is_sandbox());
+    let (db, env) = (core.db.clone(), core.env.clone());
+    let failures_max = config.http.failed_authentications_per_minute_max;
+    let auth = Authenticator::new(db, env, rules, config.is_sandbox(), failures_max);
     let rates = rates::spawn(config, &core.env, tasks, stop)?;
     let create = Arc::new(create_invoice(core, config, rates, tasks));
     let tails = EventTails::start(&core.db, &core.env, &core.signals, tasks, stop);

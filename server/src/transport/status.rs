@@ -1,5 +1,6 @@
 //! The one mapping from a failure to a gRPC status with its details (AIP-193): ErrorInfo always,
-//! BadRequest where fields are at fault. The server's own faults are logged and not told.
+//! BadRequest where fields are at fault, RetryInfo where waiting helps. The server's own faults are logged
+//! and not told.
 
 use cryptopayment_proto::ERROR_DOMAIN;
 use tonic::{Code, Status};
@@ -34,6 +35,9 @@ pub fn status(failure: Failure) -> Status {
     };
     let mut details = ErrorDetails::new();
     details.set_error_info(failure.reason.as_str(), ERROR_DOMAIN, [] as [(String, String); 0]);
+    if let Some(time) = failure.retry_after {
+        details.set_retry_info(Some(time));
+    }
     if !failure.violations.is_empty() {
         let violations = failure.violations.into_iter().map(|violation| FieldViolation {
             field: violation.field,
