@@ -27,6 +27,7 @@ use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
 use crate::transport::grpc::networks::NetworkApi;
 use crate::transport::grpc::sandbox::SandboxApi;
+use crate::transport::grpc::send_test::TestSender;
 use crate::transport::grpc::watchers::Watchers;
 use crate::transport::grpc::webhooks::WebhookApi;
 use crate::transport::listener::{self, ListenerLimits};
@@ -89,8 +90,7 @@ fn services(
         webhooks: WebhookApi {
             manage: Arc::clone(&core.manage),
             auth: auth.clone(),
-            client: core.client.clone(),
-            bodies: core.bodies.clone(),
+            tests: test_sender(core),
             signals: core.signals.clone(),
         },
         events: EventApi { db: db.clone(), tails, watchers, stop: stop.clone() },
@@ -120,7 +120,11 @@ fn admin_services(
 ) -> AdminServices {
     let manage = Arc::clone(&core.manage);
     AdminServices {
-        manage: AdminApi { manage: Arc::clone(&manage), auth: auth.clone() },
+        manage: AdminApi {
+            manage: Arc::clone(&manage),
+            auth: auth.clone(),
+            tests: test_sender(core),
+        },
         networks: AdminNetworkApi {
             db: core.db.clone(),
             env: core.env.clone(),
@@ -134,6 +138,14 @@ fn admin_services(
                 finality: core.terms.iter().map(|(n, terms)| (*n, terms.finality.most())).collect(),
             },
         },
+    }
+}
+
+fn test_sender(core: &Core) -> TestSender {
+    TestSender {
+        manage: Arc::clone(&core.manage),
+        client: core.client.clone(),
+        bodies: core.bodies.clone(),
     }
 }
 
