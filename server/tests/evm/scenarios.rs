@@ -10,7 +10,7 @@ use cryptopayment_proto::admin::v1 as admin;
 use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 
-use crate::anvil::transfer_data;
+use crate::anvil::abi::transfer_data;
 use crate::conformance::world::{World, asked, share};
 use crate::program::beside;
 use crate::support::server::{Engine, eventually};
