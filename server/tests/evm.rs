@@ -14,6 +14,8 @@ mod scenarios;
 mod support;
 #[path = "support/tcp_proxy.rs"]
 mod tcp_proxy;
+#[path = "evm/two_nodes.rs"]
+mod two_nodes;
 #[path = "evm/unexpected.rs"]
 mod unexpected;
 #[path = "evm/untold.rs"]

@@ -226,7 +226,7 @@ pub async fn broadcasts_say_what_became_of_them(start: NodeWorld) {
 }
 
 /// The nodes of a network as the operator sees them.
-async fn endpoints(world: &World) -> Vec<admin::Endpoint> {
+pub async fn endpoints(world: &World) -> Vec<admin::Endpoint> {
     let mut client = NetworkServiceClient::new(world.server.admin().await);
     let answer = client.list_networks(admin::ListNetworksRequest {}).await.unwrap().into_inner();
     let own = answer.networks.into_iter().find(|one| one.network == world.network.as_str());

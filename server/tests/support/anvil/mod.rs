@@ -10,6 +10,7 @@ mod pay;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -83,6 +84,38 @@ impl Anvil {
 
     /// The same with another contract of the fixtures as the token.
     pub async fn start_with(network: Network, token: &str) -> Self {
+        let mut node = Self::prepared(network);
+        node.run().await;
+        node.crowd = node.create("Payer").await;
+        node.token = node.create(token).await;
+        if network == Network::Bep20 {
+            node.hand_out().await;
+        }
+        node.mine(1).await.unwrap();
+        node
+    }
+
+    /// A node of its own whose chain is the same up to now. Nothing is told between the two.
+    pub async fn twin(&self) -> Self {
+        let twin = Self::prepared(self.network);
+        self.stop().await;
+        std::fs::copy(self.state(), twin.state()).unwrap();
+        self.run().await;
+        twin.run().await;
+        twin
+    }
+
+    /// Gives up its chain for another node's, as after a long reorganisation.
+    pub async fn follow(&self, other: &Self) {
+        self.stop().await;
+        other.stop().await;
+        std::fs::copy(other.state(), self.state()).unwrap();
+        other.run().await;
+        self.run().await;
+    }
+
+    /// A node that does not run yet.
+    fn prepared(network: Network) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -97,7 +130,7 @@ impl Anvil {
             let account = Address::from_raw_public_key(&public[1..]);
             Payer { secret, account, nonce: AtomicU64::new(0) }
         };
-        let mut node = Self {
+        Self {
             network,
             chain_id: if network == Network::Eth { 1 } else { 56 },
             directory: TempDir::new().unwrap(),
@@ -113,15 +146,12 @@ impl Anvil {
             sent: Mutex::default(),
             waited: Mutex::default(),
             approved: Mutex::default(),
-        };
-        node.run().await;
-        node.crowd = node.create("Payer").await;
-        node.token = node.create(token).await;
-        if network == Network::Bep20 {
-            node.hand_out().await;
         }
-        node.mine(1).await.unwrap();
-        node
+    }
+
+    /// The file in which the program keeps its chain while it is stopped.
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state.json")
     }
 
     /// How a reader or writer reaches the node.
@@ -177,7 +207,7 @@ impl Anvil {
 
     /// Forgets the chain: the next start begins another one.
     pub fn wipe(&self) {
-        std::fs::remove_file(self.directory.path().join("state.json")).unwrap();
+        std::fs::remove_file(self.state()).unwrap();
     }
 
     /// One call of the node's RPC.
@@ -205,7 +235,7 @@ impl Anvil {
             .args(["--gas-limit", &BLOCK_GAS.to_string(), "--mnemonic", WORDS, "--threads", "1"])
             .arg("--preserve-historical-states")
             .arg("--state")
-            .arg(self.directory.path().join("state.json"));
+            .arg(self.state());
         let output = File::create(self.directory.path().join("output")).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         command.spawn().unwrap()
