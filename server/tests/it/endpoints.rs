@@ -68,11 +68,12 @@ impl Node {
 
     fn shown(&self, mut block: BlockRef) -> Result<BlockRef, ChainError> {
         if let Bend::Forked(above) = self.bent()? {
+            // No digit of a hash: it differs whatever the hash begins with.
             if block.height > above {
-                block.hash = format!("f{}", &block.hash[1..]);
+                block.hash = format!("x{}", &block.hash[1..]);
             }
             if block.height > above + 1 {
-                block.parent = format!("f{}", &block.parent[1..]);
+                block.parent = format!("x{}", &block.parent[1..]);
             }
         }
         Ok(block)
