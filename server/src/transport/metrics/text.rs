@@ -66,7 +66,7 @@ pub fn write(figures: Option<&Figures>, meters: &Meters, format: Format) -> Stri
     }
     meters.register(&mut registry);
     let mut written = String::new();
-    // Writing to memory fails never.
+    // Writing to memory does not fail.
     let _ = match format {
         Format::OpenMetrics => text::encode(&mut written, &registry),
         Format::Prometheus => prometheus_text::encode(&mut written, &registry),
