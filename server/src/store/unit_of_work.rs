@@ -15,6 +15,7 @@ use super::{Result, StoreError, execute, one, placeholders};
 use crate::domain::event::{EventBody, EventKind};
 use crate::domain::time::Micros;
 use crate::failpoint;
+use crate::metrics::{OpenUnit, UnitEnd};
 
 const EVENT_COLUMNS: [Column; 8] = [
     ("merchant_id", Kind::Id),
@@ -56,6 +57,7 @@ pub struct UnitOfWork {
     transaction: DatabaseTransaction,
     name: &'static str,
     events: Vec<NewEvent>,
+    counted: OpenUnit,
 }
 
 #[derive(FromQueryResult)]
@@ -64,14 +66,19 @@ struct Next {
 }
 
 impl UnitOfWork {
-    pub(super) async fn begin(db: &DatabaseConnection, name: &'static str) -> Result<Self> {
+    pub(super) async fn begin(
+        db: &DatabaseConnection,
+        name: &'static str,
+        mut counted: OpenUnit,
+    ) -> Result<Self> {
         // SQLite takes the write lock at once: a later upgrade could fail half way.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
         let transaction = db.begin_with_options(options).await?;
-        Ok(Self { transaction, name, events: Vec::new() })
+        counted.reaches(UnitEnd::RolledBack);
+        Ok(Self { transaction, name, events: Vec::new(), counted })
     }
 
     /// For this room's queries inside the transaction.
@@ -100,7 +107,13 @@ impl UnitOfWork {
             self.append(merchant_id, events).await?;
         }
         failpoint::hit(self.name, "before_commit");
-        self.transaction.commit().await?;
+        let committed = self.transaction.commit().await.map_err(StoreError::from);
+        self.counted.reaches(match &committed {
+            Ok(()) => UnitEnd::Committed,
+            Err(StoreError::Conflict(_)) => UnitEnd::Conflict,
+            Err(_) => UnitEnd::Failed,
+        });
+        committed?;
         failpoint::hit(self.name, "after_commit");
         Ok(any)
     }

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod convert;
 pub mod grpc;
 pub mod listener;
+pub mod metrics;
 pub mod pages;
 pub mod server;
 pub mod status;
