@@ -1,8 +1,10 @@
-//! Compiles the contract without protoc: protox parses, tonic-prost-build writes the code, and the
-//! descriptor set is kept whole (prost's own types would drop the options the server reads).
+//! Compiles the contract without protoc: protox parses, tonic-prost-build writes the code, clients with
+//! one codec and servers with another, and the descriptor set is kept whole (prost's own types would drop
+//! the options the server reads).
 
 use std::path::{Path, PathBuf};
 
+use prost_build::{Config, Service, ServiceGenerator};
 use protox::Compiler;
 use protox::file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver};
 
@@ -22,10 +24,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptor_set.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure()
-        .codec_path("crate::codec::SmallBuffers")
+    Config::new()
+        .service_generator(Box::new(ClientsAndServers::new()))
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// Writes a client and a server for each service.
+struct ClientsAndServers([Box<dyn ServiceGenerator>; 2]);
+
+impl ClientsAndServers {
+    fn new() -> Self {
+        let tonic = tonic_prost_build::configure;
+        let client = tonic().build_server(false).codec_path("crate::codec::SmallBuffers");
+        let server = tonic().build_client(false).codec_path("crate::codec::Served");
+        Self([client.service_generator(), server.service_generator()])
+    }
+}
+
+impl ServiceGenerator for ClientsAndServers {
+    fn generate(&mut self, service: Service, code: &mut String) {
+        for generator in &mut self.0 {
+            generator.generate(service.clone(), code);
+        }
+    }
 }
 
 /// Every `.proto` below this crate, in the order of their names, as paths to import them by.

@@ -149,6 +149,9 @@ impl Compiled {
         let extensions = std::mem::take(&mut parts.extensions);
         let mut success_key = self.settings.default_success_key.as_deref();
         let result = match self.find(&parts.method, parts.uri.path()) {
+            Err(failure) if failure.status == StatusCode::NOT_FOUND && is_grpc(&parts.headers) => {
+                Err(Failure::grpc_elsewhere())
+            }
             Err(failure) => Err(failure),
             Ok(Target::Options(response)) => Ok(response),
             Ok(Target::Route(route, path)) => {
@@ -461,6 +464,12 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
     })
+}
+
+/// Whether a request means to call gRPC.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// `application/json`, with no parameter but `charset=utf-8`, and without content coding.

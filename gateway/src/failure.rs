@@ -82,6 +82,13 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, reason::ROUTE_NOT_FOUND, "no such path")
     }
 
+    /// A gRPC call that came here, e.g. because a proxy in between made HTTP/1 of it.
+    pub(crate) fn grpc_elsewhere() -> Self {
+        let message = "gRPC is called by POST, over HTTP/2 or as gRPC-web; this request is neither";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self::new(status, reason::UNSUPPORTED_MEDIA_TYPE, message)
+    }
+
     /// Something that must not happen; the cause is logged, not told.
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "internal error")

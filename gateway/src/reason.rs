@@ -9,7 +9,8 @@ pub const METHOD_NOT_ALLOWED: &str = "METHOD_NOT_ALLOWED";
 pub const BODY_TOO_LARGE: &str = "BODY_TOO_LARGE";
 /// 408: the request body did not arrive within `Settings::body_seconds_max`.
 pub const BODY_TIMEOUT: &str = "BODY_TIMEOUT";
-/// 415: a body without `Content-Type: application/json`, or in another charset or encoding.
+/// 415: a body without `Content-Type: application/json`, or in another charset or encoding; gRPC that is
+/// neither POST over HTTP/2 nor gRPC-web.
 pub const UNSUPPORTED_MEDIA_TYPE: &str = "UNSUPPORTED_MEDIA_TYPE";
 /// 400: the body is no valid JSON text (RFC 8259, strictly: one value, unique text, bounded depth).
 pub const MALFORMED_JSON: &str = "MALFORMED_JSON";

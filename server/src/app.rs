@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use cryptopayment_proto::DESCRIPTOR_SET;
+use cryptopayment_proto::{DESCRIPTOR_SET, ERROR_DOMAIN};
 use ed25519_dalek::VerifyingKey;
 use rpc_gateway::Gateway;
 use tokio::net::TcpListener;
@@ -39,7 +39,6 @@ use crate::store::deployment::{self, Deployment};
 use crate::store::{Db, cursor, leases};
 use crate::transport::access::AccessRules;
 use crate::transport::server;
-use crate::transport::status::ERROR_DOMAIN;
 use crate::usecase::apply_deposits::ApplyDeposits;
 use crate::usecase::create_invoice::NetworkTerms;
 use crate::usecase::manage_keys::ManageKeys;

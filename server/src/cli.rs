@@ -382,6 +382,14 @@ pub enum WebhookCommand {
         /// The key's public part, pk_...
         key: String,
     },
+    /// Send a signed test there now and show what comes back.
+    Test {
+        /// The key's public part, pk_...
+        key: String,
+        /// Sign with the next APP_KEY instead of the active one.
+        #[arg(long)]
+        next_app_key: bool,
+    },
 }
 
 /// What signs a key's webhooks.
@@ -399,6 +407,11 @@ pub enum AppKeyCommand {
     },
     /// Sign with the next APP_KEY from now on, retries too.
     Activate {
+        /// The key's public part, pk_...
+        key: String,
+    },
+    /// Make another Standard Webhooks secret; the one before signs beside it for 24 hours.
+    RotateSecret {
         /// The key's public part, pk_...
         key: String,
     },

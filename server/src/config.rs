@@ -6,7 +6,7 @@ mod rates;
 mod tron;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -74,6 +74,7 @@ pub struct Http {
     pub connections_per_ip_max: usize,
     pub streams_max: usize,
     pub streams_per_merchant_max: usize,
+    pub failed_authentications_per_minute_max: u32,
 }
 
 /// `[admin]`.
@@ -225,13 +226,16 @@ impl Config {
 
     fn validated(mut self) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
+        if self.http.public_url.is_empty() && !self.is_live() {
+            self.http.public_url = format!("http://{}", reached_at(self.http.listen));
+        }
         while self.http.public_url.ends_with('/') {
             self.http.public_url.pop();
         }
         self.check_numbers(&mut problems);
         self.check_texts(&mut problems);
         self.check_metrics(&mut problems);
-        self.rates.check(self.environment == Environment::Live, &mut problems);
+        self.rates.check(self.is_live(), &mut problems);
         for (name, settings) in &self.networks {
             networks::check_network(self.environment, name, settings, &mut problems);
         }
@@ -243,13 +247,15 @@ impl Config {
 
     fn check_numbers(&self, problems: &mut Vec<String>) {
         let streams_each = self.http.streams_per_merchant_max;
-        let ranges: [(&str, u64, u64, u64); 15] = [
+        let failures = self.http.failed_authentications_per_minute_max.into();
+        let ranges: [(&str, u64, u64, u64); 16] = [
             ("http.body_bytes_max", self.http.body_bytes_max as u64, 1_024, 16 << 20),
             ("http.shutdown_seconds_max", self.http.shutdown_seconds_max, 1, 600),
             ("http.connections_max", self.http.connections_max as u64, 1, 1 << 20),
             ("http.connections_per_ip_max", self.http.connections_per_ip_max as u64, 1, 1 << 20),
             ("http.streams_max", self.http.streams_max as u64, 1, 1 << 20),
             ("http.streams_per_merchant_max", streams_each as u64, 1, 1 << 20),
+            ("http.failed_authentications_per_minute_max", failures, 1, 60_000),
             ("database.connections_max", u64::from(self.database.connections_max), 2, 1_000),
             ("invoice.expires_minutes", self.invoice.expires_minutes, 1, 7 * 24 * 60),
             ("invoice.inclusion_hours", self.invoice.inclusion_hours, 1, 30 * 24),
@@ -269,7 +275,7 @@ impl Config {
     }
 
     fn check_texts(&self, problems: &mut Vec<String>) {
-        let live = self.environment == Environment::Live;
+        let live = self.is_live();
         let public = &self.http.public_url;
         let scheme_ok = public.starts_with("https://") || (!live && public.starts_with("http://"));
         if !scheme_ok {
@@ -322,6 +328,10 @@ impl Config {
         }
     }
 
+    fn is_live(&self) -> bool {
+        self.environment == Environment::Live
+    }
+
     /// Whether this is a sandbox.
     pub fn is_sandbox(&self) -> bool {
         self.environment == Environment::Sandbox
@@ -340,6 +350,16 @@ where
     let wrong =
         |_| D::Error::custom(format!("`{text}` is no address and port like 127.0.0.1:9464"));
     text.parse().map(Some).map_err(wrong)
+}
+
+/// Where a browser of this machine finds who listens at an address.
+fn reached_at(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 impl Environment {

@@ -47,6 +47,26 @@ fn each_layer_overrides_the_one_before() {
 }
 
 #[test]
+fn the_public_url_follows_the_port_unless_it_is_set() {
+    Jail::expect_with(|jail| {
+        let public = || load(None).unwrap().http.public_url;
+        assert_eq!(public(), "http://127.0.0.1:8080");
+        for (listen, reached) in [
+            ("127.0.0.1:9100", "http://127.0.0.1:9100"),
+            ("192.0.2.1:80", "http://192.0.2.1:80"),
+            ("0.0.0.0:9100", "http://127.0.0.1:9100"),
+            ("[::]:9100", "http://[::1]:9100"),
+        ] {
+            jail.set_env("CRYPTOPAYMENT_HTTP__LISTEN", listen);
+            assert_eq!(public(), reached, "{listen}");
+        }
+        jail.set_env("CRYPTOPAYMENT_HTTP__PUBLIC_URL", "https://pay.example/");
+        assert_eq!(public(), "https://pay.example");
+        Ok(())
+    });
+}
+
+#[test]
 fn every_wrong_value_is_named_by_its_key() {
     let cases = [
         ("CRYPTOPAYMENT_HTTP__LISTEN", "nowhere", "listen"),
@@ -79,6 +99,11 @@ fn every_wrong_value_is_named_by_its_key() {
         ("CRYPTOPAYMENT_RATES__MARKET__AGREEING_MIN", "4", "rates.market.agreeing_min"),
         ("CRYPTOPAYMENT_RATES__MARKET__URLS__KRAKEN", "ftp://x", "rates.market.urls.kraken"),
         ("CRYPTOPAYMENT_RATES__MARKET__URLS__BINANCE", "https://u:p@x", "urls.binance"),
+        (
+            "CRYPTOPAYMENT_HTTP__FAILED_AUTHENTICATIONS_PER_MINUTE_MAX",
+            "0",
+            "http.failed_authentications_per_minute_max",
+        ),
         ("CRYPTOPAYMENT_WEBHOOK__TIMEOUT_SECONDS", "90", "webhook.timeout_seconds"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__CHAIN", "mainnet", "networks.ltc.chain"),
         ("CRYPTOPAYMENT_NETWORKS__LTC__SHORTFALL", "\"-1\"", "networks.ltc.shortfall"),

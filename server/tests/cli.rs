@@ -9,6 +9,8 @@ mod admin;
 mod compat;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/https.rs"]
+mod https;
 #[path = "cli/listen.rs"]
 mod listen;
 #[path = "cli/program.rs"]
@@ -18,5 +20,7 @@ mod reference;
 #[path = "cli/shell.rs"]
 mod shell;
 mod support;
+#[path = "support/tls_proxy.rs"]
+mod tls_proxy;
 #[path = "cli/trigger.rs"]
 mod trigger;

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
-#[path = "support/anvil.rs"]
+#[path = "support/anvil/mod.rs"]
 mod anvil;
 mod conformance;
 #[path = "cli/program.rs"]
@@ -14,6 +14,8 @@ mod scenarios;
 mod support;
 #[path = "support/tcp_proxy.rs"]
 mod tcp_proxy;
+#[path = "evm/two_nodes.rs"]
+mod two_nodes;
 #[path = "evm/unexpected.rs"]
 mod unexpected;
 #[path = "evm/untold.rs"]

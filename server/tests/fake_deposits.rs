@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
-#[path = "support/anvil.rs"]
+#[path = "support/anvil/mod.rs"]
 mod anvil;
 mod conformance;
 #[path = "fake_deposits/evm.rs"]

@@ -27,6 +27,7 @@ use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
 use crate::transport::grpc::networks::NetworkApi;
 use crate::transport::grpc::sandbox::SandboxApi;
+use crate::transport::grpc::send_test::TestSender;
 use crate::transport::grpc::watchers::Watchers;
 use crate::transport::grpc::webhooks::WebhookApi;
 use crate::transport::listener::{self, ListenerLimits};
@@ -46,7 +47,9 @@ pub async fn spawn(
     stop: &CancellationToken,
 ) -> anyhow::Result<HealthReporter> {
     let rules = AccessRules::read(DESCRIPTOR_SET)?;
-    let auth = Authenticator::new(core.db.clone(), core.env.clone(), rules, config.is_sandbox());
+    let (db, env) = (core.db.clone(), core.env.clone());
+    let failures_max = config.http.failed_authentications_per_minute_max;
+    let auth = Authenticator::new(db, env, rules, config.is_sandbox(), failures_max);
     let create = Arc::new(create_invoice(core, config, rates, tasks));
     let tails = EventTails::start(&core.db, &core.env, &core.signals, tasks, stop);
     let services = services(core, config, &auth, create, tails, stop);
@@ -89,8 +92,7 @@ fn services(
         webhooks: WebhookApi {
             manage: Arc::clone(&core.manage),
             auth: auth.clone(),
-            client: core.client.clone(),
-            bodies: core.bodies.clone(),
+            tests: test_sender(core),
             signals: core.signals.clone(),
         },
         events: EventApi { db: db.clone(), tails, watchers, stop: stop.clone() },
@@ -120,7 +122,11 @@ fn admin_services(
 ) -> AdminServices {
     let manage = Arc::clone(&core.manage);
     AdminServices {
-        manage: AdminApi { manage: Arc::clone(&manage), auth: auth.clone() },
+        manage: AdminApi {
+            manage: Arc::clone(&manage),
+            auth: auth.clone(),
+            tests: test_sender(core),
+        },
         networks: AdminNetworkApi {
             db: core.db.clone(),
             env: core.env.clone(),
@@ -134,6 +140,14 @@ fn admin_services(
                 finality: core.terms.iter().map(|(n, terms)| (*n, terms.finality.most())).collect(),
             },
         },
+    }
+}
+
+fn test_sender(core: &Core) -> TestSender {
+    TestSender {
+        manage: Arc::clone(&core.manage),
+        client: core.client.clone(),
+        bodies: core.bodies.clone(),
     }
 }
 

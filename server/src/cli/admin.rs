@@ -176,6 +176,17 @@ async fn webhook(channel: Channel, command: WebhookCommand) -> Result<Answer, St
             let request = v1::GetApiKeyRequest { api_key: key };
             client.get_api_key(request).await?.into_inner().key
         }
+        WebhookCommand::Test { key, next_app_key } => {
+            let request = v1::SendTestRequest { api_key: key, use_next_app_key: next_app_key };
+            let answer = client.send_test(request).await?.into_inner();
+            let row = json!({
+                "delivered": answer.delivered,
+                "status_code": answer.status_code,
+                "error": answer.error,
+                "duration_ms": answer.duration_ms,
+            });
+            return Ok(Answer::table(&[], vec![row]));
+        }
     };
     Ok(Answer::table(KEY_COLUMNS, key.iter().map(key_row).collect()))
 }
@@ -201,6 +212,14 @@ async fn app_key(channel: Channel, command: AppKeyCommand) -> Result<Answer, Sta
             let request = v1::ActivateAppKeyRequest { api_key: key };
             let answer = client.activate_app_key(request).await?.into_inner();
             json!({ "app_key": answer.app_key })
+        }
+        AppKeyCommand::RotateSecret { key } => {
+            let request = v1::RotateSigningSecretRequest { api_key: key };
+            let answer = client.rotate_signing_secret(request).await?.into_inner();
+            json!({
+                "signing_secret": answer.signing_secret,
+                "signing_secret_previous": answer.signing_secret_previous,
+            })
         }
     };
     Ok(Answer::table(&[], vec![row]))

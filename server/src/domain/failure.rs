@@ -2,6 +2,7 @@
 //! (which becomes `ErrorInfo.reason`), a sentence, and the fields at fault. Not here: gRPC itself.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The class of a failure; each is one gRPC code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,7 @@ reasons! {
     DeliveryNotFound = "DELIVERY_NOT_FOUND",
     AppKeyNextMissing = "APP_KEY_NEXT_MISSING",
     RedeliveriesExhausted = "REDELIVERIES_EXHAUSTED",
+    RateLimited = "RATE_LIMITED",
     TooManyWaiting = "TOO_MANY_WAITING",
     UnexpectedDepositNotFound = "UNEXPECTED_DEPOSIT_NOT_FOUND",
     UnexpectedDepositNotCreditable = "UNEXPECTED_DEPOSIT_NOT_CREDITABLE",
@@ -110,12 +112,14 @@ pub struct Failure {
     pub message: String,
     /// The fields at fault.
     pub violations: Vec<Violation>,
+    /// How long to wait before another call can help, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// A failure that no field is to blame for.
     pub fn new(class: Class, reason: Reason, message: impl Into<String>) -> Self {
-        Self { class, reason, message: message.into(), violations: Vec::new() }
+        Self { class, reason, message: message.into(), violations: Vec::new(), retry_after: None }
     }
 
     /// A field with a value that is not allowed.
@@ -126,7 +130,14 @@ impl Failure {
             reason,
             message: format!("{field} {description}"),
             violations: vec![Violation { field: field.to_owned(), reason, description }],
+            retry_after: None,
         }
+    }
+
+    /// The same, with how long to wait.
+    #[must_use]
+    pub fn retry_after(self, time: Duration) -> Self {
+        Self { retry_after: Some(time), ..self }
     }
 
     /// The server's own fault; the text goes to the log, never to the caller.

@@ -1,9 +1,11 @@
 //! The one authentication path: every gRPC, gRPC-web and REST call passes here. An API key is looked
 //! up by its public part, its secret compared by digest in constant time, and its scope held
-//! against the method's rule. Not here: who may do what (the contract's options, `access`).
+//! against the method's rule. Not here: who may do what (the contract's options, `access`), how often
+//! credentials may be wrong (`failed_authentications`).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,9 +14,12 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use subtle::ConstantTimeEq;
 use tonic::body::Body;
+use uuid::Uuid;
 
 use super::access::AccessRules;
 use super::calls::Services;
+use super::failed_authentications::FailedAuthentications;
+use super::listener::PeerAddress;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::time::Micros;
@@ -31,6 +36,8 @@ const CACHED_SECONDS: u64 = 4;
 const CACHED_KEYS_MAX: usize = 10_000;
 /// Bytes of an `authorization` value that are looked at.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
+/// What is said of wrong credentials.
+const WRONG: &str = "the API key or its secret is wrong, or it was revoked";
 /// From the gateway: which view its caller chose. To the gateway: that this key's answers are full.
 const VIEW_HEADER: &str = "x-gateway-view";
 
@@ -46,6 +53,7 @@ struct Shared {
     rules: AccessRules,
     is_sandbox: bool,
     keys: Mutex<HashMap<String, Remembered>>,
+    failed: FailedAuthentications,
 }
 
 struct Remembered {
@@ -64,10 +72,18 @@ struct Authenticated {
 }
 
 impl Authenticator {
-    /// An authenticator by these rules.
-    pub fn new(db: Db, env: Env, rules: AccessRules, is_sandbox: bool) -> Self {
+    /// An authenticator by these rules, for which credentials of one key or from one address may be wrong
+    /// `failures_per_minute_max` times a minute.
+    pub fn new(
+        db: Db,
+        env: Env,
+        rules: AccessRules,
+        is_sandbox: bool,
+        failures_per_minute_max: u32,
+    ) -> Self {
         let keys = Mutex::default();
-        Self { shared: Arc::new(Shared { db, env, rules, is_sandbox, keys }) }
+        let failed = FailedAuthentications::new(failures_per_minute_max);
+        Self { shared: Arc::new(Shared { db, env, rules, is_sandbox, keys, failed }) }
     }
 
     /// Forgets a key, so that its next use reads the database.
@@ -91,12 +107,13 @@ impl Authenticator {
             return services.answer(request).await;
         };
         let headers = request.headers();
+        let peer = request.extensions().get::<PeerAddress>().map(PeerAddress::network);
         let exists = self.shared.is_sandbox || !access.is_sandbox_only();
         let authenticated = match access.audience {
             // The invoice's id is all that a payer has; nobody calls.
             Audience::Payer if exists => return services.answer(request).await,
             Audience::Merchant | Audience::Sandbox if exists => {
-                self.authenticate(headers, access.scope).await
+                self.authenticate(headers, peer, access.scope).await
             }
             // What exists elsewhere does not exist here.
             _ => Err(unknown_method()),
@@ -138,17 +155,10 @@ impl Authenticator {
     async fn authenticate(
         &self,
         headers: &HeaderMap,
+        peer: Option<IpAddr>,
         scope: Scope,
     ) -> Result<Authenticated, Failure> {
-        let (public_id, secret) = credentials(headers)?;
-        self.check_mode(public_id)?;
-        let key = self.key(public_id).await?.ok_or_else(invalid)?;
-        let matches: bool = digest(secret).ct_eq(key.digest.as_slice()).into();
-        let now = self.shared.env.now().0;
-        let over = key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now);
-        if !matches || over {
-            return Err(invalid());
-        }
+        let key = self.proven(headers, peer).await?;
         if key.approved_at.is_none() {
             return Err(Failure::new(
                 Class::PermissionDenied,
@@ -169,6 +179,40 @@ impl Authenticator {
             shortfall_basis_points: basis_points(key.shortfall_basis_points)?,
         };
         Ok(Authenticated { caller, full_view: key.rest_view == "full" })
+    }
+
+    /// The key whose secret the caller has.
+    async fn proven(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Result<Arc<ApiKey>, Failure> {
+        let Credentials::Given { public_id, secret } = credentials(headers)? else {
+            return Err(self.wrong(None, peer));
+        };
+        self.check_mode(public_id)?;
+        let place = self.shared.failed.place(peer, self.shared.env.system_now()).await;
+        let found = self.key(public_id).await?;
+        drop(place);
+        let Some(key) = found else { return Err(self.wrong(None, peer)) };
+        let matches: bool = digest(secret).ct_eq(key.digest.as_slice()).into();
+        let now = self.shared.env.now().0;
+        let over = key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now);
+        if !matches || over {
+            return Err(self.wrong(Some(key.id), peer));
+        }
+        Ok(key)
+    }
+
+    /// The answer to wrong credentials, which counts them.
+    fn wrong(&self, key: Option<Uuid>, peer: Option<IpAddr>) -> Failure {
+        match self.shared.failed.count(key, peer, self.shared.env.system_now()) {
+            None => Failure::new(Class::Unauthenticated, Reason::CredentialsInvalid, WRONG),
+            Some(rest) => {
+                let text = format!("{WRONG}; it was so too often");
+                Failure::new(Class::ResourceExhausted, Reason::RateLimited, text).retry_after(rest)
+            }
+        }
     }
 
     /// A key of the other kind is refused by name.
@@ -206,9 +250,15 @@ impl Authenticator {
     }
 }
 
+/// What an `authorization` header says.
+enum Credentials<'h> {
+    Given { public_id: &'h str, secret: &'h str },
+    Unreadable,
+}
+
 /// The public and secret part of `Bearer KEY:SECRET`. Of two such headers a proxy in front may have
 /// looked at the other one: neither counts.
-fn credentials(headers: &HeaderMap) -> Result<(&str, &str), Failure> {
+fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, Failure> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let header = values.next().ok_or_else(|| {
         Failure::new(
@@ -217,21 +267,17 @@ fn credentials(headers: &HeaderMap) -> Result<(&str, &str), Failure> {
             "send `Authorization: Bearer KEY:SECRET`",
         )
     })?;
-    if values.next().is_some() {
-        return Err(invalid());
-    }
     let text = header.to_str().ok().filter(|text| text.len() <= AUTHORIZATION_BYTES_MAX);
-    let (scheme, rest) = text.and_then(|text| text.split_once(' ')).ok_or_else(invalid)?;
-    let (public_id, secret) = rest.trim().split_once(':').ok_or_else(invalid)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok((public_id, secret)) } else { Err(invalid()) }
-}
-
-fn invalid() -> Failure {
-    Failure::new(
-        Class::Unauthenticated,
-        Reason::CredentialsInvalid,
-        "the API key or its secret is wrong, or it was revoked",
-    )
+    let parts = text.and_then(|text| text.split_once(' ')).and_then(|(scheme, rest)| {
+        let (public_id, secret) = rest.trim().split_once(':')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some((public_id, secret))
+    });
+    Ok(match parts {
+        Some((public_id, secret)) if values.next().is_none() => {
+            Credentials::Given { public_id, secret }
+        }
+        _ => Credentials::Unreadable,
+    })
 }
 
 fn unknown_method() -> Failure {
@@ -255,7 +301,7 @@ mod tests {
     /// guard, so that a call which was let in finds no such method.
     async fn answer(db: &Db, is_sandbox: bool, path: &str) -> String {
         let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
-        let auth = Authenticator::new(db.clone(), Env::system(), rules, is_sandbox);
+        let auth = Authenticator::new(db.clone(), Env::system(), rules, is_sandbox, 60);
         let counted = CallMeter::new(Env::system(), std::iter::empty());
         let guarded = Services::default().guarded(Callers::Public, auth, counted);
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();

@@ -6,6 +6,7 @@ pub mod access;
 pub mod auth;
 pub mod calls;
 pub mod convert;
+pub mod failed_authentications;
 pub mod grpc;
 pub mod listener;
 pub mod metrics;

@@ -25,7 +25,7 @@ use cryptopayment_proto::v1::webhook_service_server::WebhookServiceServer;
 use cryptopayment_proto::v1::withdrawal_service_server::WithdrawalServiceServer;
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Version};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use rpc_gateway::{Gateway, GatewayService};
@@ -81,6 +81,13 @@ const CORS_EXPOSED: [&str; 6] = [
 ];
 /// How long a browser may keep what it was told before a call.
 const CORS_PREFLIGHT_KEPT: Duration = Duration::from_secs(3_600);
+/// The content types of gRPC-web, which HTTP/1 can carry too.
+const GRPC_WEB: [&str; 4] = [
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpc-web-text",
+    "application/grpc-web-text+proto",
+];
 /// Packages that public reflection leaves out.
 const HIDDEN_PACKAGES: [&str; 2] = ["cryptopayment.admin", "cryptopayment.signer"];
 
@@ -214,7 +221,8 @@ pub fn admin(
         .guarded(Callers::Operator, auth, counted))
 }
 
-/// gRPC and gRPC-web by their content type, REST whatever else it is.
+/// gRPC and gRPC-web as far as HTTP lets a request be that, REST whatever else it is: so that nothing is
+/// answered by a status alone.
 #[derive(Clone)]
 struct Api {
     web: GrpcWebService<Guarded>,
@@ -231,7 +239,7 @@ impl Service<axum::extract::Request> for Api {
     }
 
     fn call(&mut self, request: axum::extract::Request) -> Self::Future {
-        if is_grpc(&request) {
+        if can_be_grpc(&request) {
             let answer = self.web.call(request);
             Box::pin(async move { Ok(answer.await?.map(axum::body::Body::new)) })
         } else {
@@ -241,9 +249,15 @@ impl Service<axum::extract::Request> for Api {
     }
 }
 
-fn is_grpc(request: &axum::extract::Request) -> bool {
+/// Whether a request can be a gRPC call: gRPC is POST, over HTTP/2 or as gRPC-web. tonic-web refuses what
+/// only calls itself so, without a word; the gateway says why.
+fn can_be_grpc(request: &axum::extract::Request) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type.is_some_and(|text| text.starts_with("application/grpc"))
+    let is_named = content_type.is_some_and(|kind| {
+        GRPC_WEB.contains(&kind)
+            || (request.version() == Version::HTTP_2 && kind.starts_with("application/grpc"))
+    });
+    is_named && request.method() == Method::POST
 }
 
 /// The contract without the files that are nobody's business on the public port.

@@ -1,14 +1,14 @@
 //! The one mapping from a failure to a gRPC status with its details (AIP-193): ErrorInfo always,
-//! BadRequest where fields are at fault. The server's own faults are logged and not told.
+//! BadRequest where fields are at fault, RetryInfo where waiting helps. The server's own faults are logged
+//! and not told.
 
+use cryptopayment_proto::ERROR_DOMAIN;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::domain::failure::{Class, Failure};
 use crate::store::StoreError;
 
-/// The domain of every ErrorInfo.
-pub const ERROR_DOMAIN: &str = "cryptopayment";
 /// What a caller is told of the server's own faults.
 const INTERNAL_TEXT: &str = "the server failed; the request id finds the cause in its logs";
 
@@ -35,6 +35,9 @@ pub fn status(failure: Failure) -> Status {
     };
     let mut details = ErrorDetails::new();
     details.set_error_info(failure.reason.as_str(), ERROR_DOMAIN, [] as [(String, String); 0]);
+    if let Some(time) = failure.retry_after {
+        details.set_retry_info(Some(time));
+    }
     if !failure.violations.is_empty() {
         let violations = failure.violations.into_iter().map(|violation| FieldViolation {
             field: violation.field,

@@ -28,6 +28,39 @@ const CREATE: &str = "cryptopayment.v1.WebhookService/CreateAppKey";
 const ACTIVATE: &str = "cryptopayment.v1.WebhookService/ActivateAppKey";
 const ROTATE: &str = "cryptopayment.v1.WebhookService/RotateSigningSecret";
 
+/// A change of what signs a key's webhooks, with the new secret, sealed.
+enum Change {
+    CreateAppKey(Vec<u8>),
+    ActivateAppKey,
+    RotateSecret(Vec<u8>),
+}
+
+impl Change {
+    /// The method that request ids belong to, and the action in the audit log.
+    const fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::CreateAppKey(_) => (CREATE, "app_key.create"),
+            Self::ActivateAppKey => (ACTIVATE, "app_key.activate"),
+            Self::RotateSecret(_) => (ROTATE, "signing_secret.rotate"),
+        }
+    }
+
+    async fn write(self, unit: &UnitOfWork, key: &ApiKey, now: Micros) -> Result<(), Failure> {
+        match self {
+            Self::CreateAppKey(sealed) => Ok(keys::set_next_app_key(unit, key.id, sealed).await?),
+            Self::ActivateAppKey => {
+                let is_done = keys::activate_app_key(unit, key.id).await?;
+                is_done.then_some(()).ok_or_else(no_next)
+            }
+            Self::RotateSecret(sealed) => {
+                let until = now.plus(Duration::from_secs(PREVIOUS_SECRET_HOURS * 3_600));
+                let is_done = keys::rotate_secret(unit, key.id, sealed, until).await?;
+                is_done.then_some(()).ok_or_else(no_endpoint)
+            }
+        }
+    }
+}
+
 /// The secrets of one key, sealed as they are stored.
 #[derive(Debug, Clone, Copy)]
 pub struct Sealed<'a> {
@@ -104,16 +137,9 @@ impl ManageKeys {
         actor: &str,
     ) -> Result<ApiKey, Failure> {
         let key = self.key(public_id).await?;
-        let next = self.env.random::<32>();
-        let sealed = self.secrets.seal(key.id.as_bytes(), &next, &self.env);
+        let sealed = self.secrets.seal(key.id.as_bytes(), &self.env.random::<32>(), &self.env);
         let unit = self.db.begin("create_app_key").await?;
-        if self.is_new(&unit, &key, CREATE, request_id).await? {
-            keys::set_next_app_key(&unit, key.id, sealed).await?;
-            let now = self.env.now();
-            audit::append(&unit, actor, "app_key.create", public_id, "", now).await?;
-            unit.commit().await?;
-        }
-        self.key(public_id).await
+        self.change(unit, &key, Change::CreateAppKey(sealed), request_id, actor).await
     }
 
     /// Puts a key's next APP_KEY in the place of the active one. With a `request_id` that was used
@@ -126,15 +152,7 @@ impl ManageKeys {
     ) -> Result<ApiKey, Failure> {
         let key = self.key(public_id).await?;
         let unit = self.db.begin("activate_app_key").await?;
-        if self.is_new(&unit, &key, ACTIVATE, request_id).await? {
-            if !keys::activate_app_key(&unit, key.id).await? {
-                return Err(no_next());
-            }
-            let now = self.env.now();
-            audit::append(&unit, actor, "app_key.activate", public_id, "", now).await?;
-            unit.commit().await?;
-        }
-        self.key(public_id).await
+        self.change(unit, &key, Change::ActivateAppKey, request_id, actor).await
     }
 
     /// Makes another Standard Webhooks secret for a key's endpoint. With a `request_id` that was
@@ -147,17 +165,27 @@ impl ManageKeys {
     ) -> Result<ApiKey, Failure> {
         let key = self.key(public_id).await?;
         let sealed = self.new_signing_secret(key.id);
-        let now = self.env.now();
-        let until = now.plus(Duration::from_secs(PREVIOUS_SECRET_HOURS * 3_600));
         let unit = self.db.begin("rotate_signing_secret").await?;
-        if self.is_new(&unit, &key, ROTATE, request_id).await? {
-            if !keys::rotate_secret(&unit, key.id, sealed, until).await? {
-                return Err(no_endpoint());
-            }
-            audit::append(&unit, actor, "signing_secret.rotate", public_id, "", now).await?;
+        self.change(unit, &key, Change::RotateSecret(sealed), request_id, actor).await
+    }
+
+    /// Makes a change of a key, once for each request, with its line in the audit log.
+    async fn change(
+        &self,
+        unit: UnitOfWork,
+        key: &ApiKey,
+        change: Change,
+        request_id: Option<&str>,
+        actor: &str,
+    ) -> Result<ApiKey, Failure> {
+        let (method, action) = change.names();
+        if self.is_new(&unit, key, method, request_id).await? {
+            let now = self.env.now();
+            change.write(&unit, key, now).await?;
+            audit::append(&unit, actor, action, &key.public_id, "", now).await?;
             unit.commit().await?;
         }
-        self.key(public_id).await
+        self.key(&key.public_id).await
     }
 
     /// Whether this request is made for the first time.

@@ -53,6 +53,13 @@ async fn merchants_keys_and_webhooks(engine: Engine) {
     assert_eq!(endpoint[0]["webhook_events"][0], "invoice.expired");
     let app_key = row(&server, &["app-key", "show", public]).await;
     assert_eq!(app_key["app_key"], key["app_key"]);
+    let rotated = row(&server, &["app-key", "rotate-secret", public]).await;
+    assert_eq!(rotated["signing_secret_previous"], app_key["signing_secret"]);
+    assert_ne!(rotated["signing_secret"], app_key["signing_secret"]);
+    let refused = beside(&server, &["admin", "webhook", "test", public, "--next-app-key"]).await;
+    assert!(refused.code == 1 && refused.err.contains("no next APP_KEY"), "{refused:?}");
+    let tested = row(&server, &["webhook", "test", public]).await;
+    assert_eq!((&tested["delivered"], &tested["status_code"]), (&false.into(), &Value::Null));
     let (_, shown) = both(&server, &["merchants", "show", id], &["merchant", "keys"]).await;
     assert_eq!(shown["merchant"][0]["name"], "A second shop");
     assert_eq!(shown["keys"][0]["api_key"], public);

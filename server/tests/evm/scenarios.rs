@@ -10,7 +10,7 @@ use cryptopayment_proto::admin::v1 as admin;
 use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 
-use crate::anvil::transfer_data;
+use crate::anvil::abi::transfer_data;
 use crate::conformance::world::{World, asked, share};
 use crate::program::beside;
 use crate::support::server::{Engine, eventually};
@@ -226,7 +226,7 @@ pub async fn broadcasts_say_what_became_of_them(start: NodeWorld) {
 }
 
 /// The nodes of a network as the operator sees them.
-async fn endpoints(world: &World) -> Vec<admin::Endpoint> {
+pub async fn endpoints(world: &World) -> Vec<admin::Endpoint> {
     let mut client = NetworkServiceClient::new(world.server.admin().await);
     let answer = client.list_networks(admin::ListNetworksRequest {}).await.unwrap().into_inner();
     let own = answer.networks.into_iter().find(|one| one.network == world.network.as_str());

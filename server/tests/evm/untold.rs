@@ -8,7 +8,8 @@ use cryptopayment::chain::{ForkFate, SandboxControl as _};
 use cryptopayment::domain::asset::Network;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 
-use crate::anvil::{Anvil, Argument, account, call_data};
+use crate::anvil::Anvil;
+use crate::anvil::abi::{Argument, account, call_data};
 use crate::conformance::world::asked;
 use crate::support::server::{Engine, eventually};
 use crate::untraced::Untraced;

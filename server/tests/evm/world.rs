@@ -1,5 +1,5 @@
 //! A world on a real EVM node, behind a proxy that can be cut. Not here: the node itself
-//! (`support/anvil.rs`), and what happens in the world (`scenarios`).
+//! (`support/anvil`), and what happens in the world (`scenarios`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

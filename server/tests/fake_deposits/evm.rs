@@ -8,7 +8,8 @@ use cryptopayment::domain::asset::Network;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 use serde_json::{Value, json};
 
-use crate::anvil::{Anvil, Argument, account, call_data, move_each, transfer_data};
+use crate::anvil::Anvil;
+use crate::anvil::abi::{Argument, account, call_data, move_each, transfer_data};
 use crate::conformance::world::{World, asked};
 use crate::evm_world::{NodeWorld, settings};
 use crate::support::server::{Engine, TestServer};

@@ -15,7 +15,7 @@ use crate::support::rest::{Answer, Rest, answer};
 use crate::support::server::{TestServer, eventually};
 
 /// Every key that a payer's answer has, in order.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "id",
     "status",
     "exception",
@@ -36,6 +36,7 @@ const KEYS: [&str; 20] = [
     "is_final",
     "is_sandbox",
     "finality_is_delayed",
+    "clock_ahead_seconds",
 ];
 
 /// The path of an invoice as its payer knows it.
@@ -89,7 +90,7 @@ async fn a_payer_sees_these_keys_and_nothing_of_the_merchant() {
     assert_eq!((basic.status, keys(&basic.body)), (200, KEYS.map(str::to_owned).to_vec()));
     let full = payer.get(&format!("{}?view=full", path(&id))).await;
     let mut all = KEYS.to_vec();
-    all.insert(KEYS.len() - 1, "now");
+    all.insert(KEYS.len() - 2, "now");
     assert_eq!(keys(&full.body), all);
     let page = payer.get(&format!("/pay/{id}")).await;
     assert_eq!(page.status, 200);
@@ -235,6 +236,35 @@ async fn a_payer_is_told_when_expiry_waits_for_the_network() {
     let page = payer.get(&format!("/pay/{id}")).await.body;
     assert!(page.contains("Do not send anything now") && !page.contains("<rect"), "{page}");
     server.finish().await;
+}
+
+/// The seconds left that a page shows.
+async fn left(payer: &Rest, id: &str) -> u64 {
+    let page = payer.get(&format!("/pay/{id}")).await.body;
+    let rest = page.split("data-left=\"").nth(1).unwrap_or_else(|| panic!("{page}"));
+    rest.split('"').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_hears_that_the_clock_was_moved() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let id = world.invoice().await.id;
+    let payer = Rest::with(&world.server, None);
+    let first = payer.get(&path(&id)).await;
+    assert_eq!(first.json()["checkout"]["clock_ahead_seconds"], 0);
+    let before = left(&payer, &id).await;
+    let etag = first.headers["etag"].to_str().unwrap();
+    let waiting = payer.request(Method::GET, &format!("{}?wait=25", path(&id)));
+    let waiting = answer(waiting.header("if-none-match", etag));
+    let sandbox = world.client.sandbox();
+    let (heard, moved) = tokio::join!(waiting, sandbox.advance_clock(600));
+    moved.unwrap();
+    assert_eq!(heard.status, 200, "not when the time to wait was over: {heard:?}");
+    let heard = heard.json()["checkout"].take();
+    assert_eq!(heard["clock_ahead_seconds"], 600);
+    assert_eq!(heard["expires_at"], first.json()["checkout"]["expires_at"]);
+    assert!(left(&payer, &id).await <= before - 600, "{before} seconds were left before");
+    world.finish().await;
 }
 
 /// Presses a button of the page.

@@ -72,7 +72,10 @@ async fn pages_and_their_files_have_exactly_these_headers() {
     }
     assert_eq!(payer.get("/assets/checkout-0000000000000000.js").await.status, 404);
     let posted = payer.post(&format!("/pay/{}", invoice.id), "{}").await;
-    assert_eq!(posted.status, 405);
+    let mut expected = strict.map(str::to_owned).to_vec();
+    expected.insert(0, "allow: GET,HEAD".to_owned());
+    assert_eq!((posted.status, headers(&posted)), (405, expected));
+    assert!(posted.body.contains("can only be opened"), "{}", posted.body);
     world.finish().await;
 }
 

@@ -2,11 +2,12 @@
 
 use cryptopayment::domain::asset::Network;
 use cryptopayment_sdk::v1;
+use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use reqwest::Method;
 use tonic::transport::Channel;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -15,6 +16,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_types::StatusExt as _;
 
 use crate::conformance::world::World;
 use crate::support::rest::Rest;
@@ -127,6 +129,47 @@ async fn grpc_web_over_http_1_answers_the_same() {
     assert_eq!(networks.len(), 5);
     let trailers = String::from_utf8_lossy(&body[5 + length..]).into_owned();
     assert!(trailers.contains("grpc-status:0"), "{trailers}");
+    world.finish().await;
+}
+
+/// Sends a message whose first field, a string, is no UTF-8. `Vec<u8>` is a message of one bytes field.
+async fn send_no_text(channel: Channel, authorization: &str, path: &'static str) -> Status {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let mut request = Request::new(vec![0xff_u8]);
+    request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+    let codec: ProstCodec<Vec<u8>, ()> = ProstCodec::default();
+    client.unary(request, PathAndQuery::from_static(path), codec).await.unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_none_is_its_callers_fault() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let authorization = world.server.authorization();
+    let create = "/cryptopayment.v1.InvoiceService/CreateInvoice";
+    let merchants = "/cryptopayment.admin.v1.MerchantService/CreateMerchant";
+    for (channel, path, field) in [
+        (channel(&world).await, create, "CreateInvoiceRequest.network"),
+        (world.server.admin().await, merchants, "CreateMerchantRequest.name"),
+    ] {
+        let refused = send_no_text(channel, &authorization, path).await;
+        let details = refused.get_error_details();
+        let info = details.error_info().unwrap_or_else(|| panic!("{refused:?}"));
+        let got = (refused.code(), info.reason.as_str(), info.domain.as_str());
+        assert_eq!(got, (Code::InvalidArgument, "MALFORMED_MESSAGE", "cryptopayment"));
+        assert!(refused.message().contains(field), "{refused:?}");
+    }
+
+    let call = Rest::of(&world.server).request(Method::POST, create);
+    let call = call.header("content-type", "application/grpc-web+proto");
+    let answer = call.body(vec![0, 0, 0, 0, 3, 0x0a, 1, 0xff]).send().await.unwrap();
+    let headers = answer.headers();
+    assert_eq!(
+        (answer.status().as_u16(), &headers["grpc-status"]),
+        (200, &"3".parse().unwrap()),
+        "{headers:?}"
+    );
+    assert!(headers.contains_key("grpc-status-details-bin"), "{headers:?}");
     world.finish().await;
 }
 

@@ -11,6 +11,7 @@ mod damage;
 mod deliveries;
 mod dispatch;
 mod endpoints;
+mod failed_authentications;
 mod golden;
 mod groups;
 mod grpc;

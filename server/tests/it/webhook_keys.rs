@@ -128,6 +128,25 @@ async fn the_operator_rotates_too_and_every_rotation_is_in_the_audit_log() {
     assert_eq!(shown.app_key_next.as_ref(), Some(&created.app_key_next));
     let own = world.client.webhook_endpoint().await.unwrap();
     assert_eq!((own.app_key_next, own.signing_secret), (shown.app_key_next, shown.signing_secret));
+    let request = admin::SendTestRequest { api_key: api_key.clone(), use_next_app_key: true };
+    let tested = operator.send_test(request.clone()).await.unwrap().into_inner();
+    assert_eq!((tested.delivered, tested.status_code, tested.error), (true, Some(200), None));
+    let got = world.receiver.wait_for(1).await;
+    assert!(webhook::verify(&created.app_key_next, &got[0].body).is_ok());
+    let before = own_secret(&world).await;
+    let rotate = admin::RotateSigningSecretRequest { api_key: api_key.clone() };
+    let rotated = operator.rotate_signing_secret(rotate).await.unwrap().into_inner();
+    assert_eq!(rotated.signing_secret_previous, before);
+    assert_eq!(own_secret(&world).await, Some(rotated.signing_secret.clone()));
+    operator.send_test(request).await.unwrap();
+    let got = world.receiver.wait_for(2).await;
+    assert!(own_library(&rotated.signing_secret, &got[1]));
+    assert!(own_library(&before.unwrap(), &got[1]), "both sign for a while");
+    let (without, _) = world.server.another_key().await;
+    let request = admin::RotateSigningSecretRequest { api_key: without };
+    let refused = operator.rotate_signing_secret(request).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+
     let request = admin::ActivateAppKeyRequest { api_key: api_key.clone() };
     let activated = operator.activate_app_key(request.clone()).await.unwrap().into_inner();
     assert_eq!(activated.app_key, created.app_key_next);
@@ -152,6 +171,7 @@ async fn the_operator_rotates_too_and_every_rotation_is_in_the_audit_log() {
     for (action, actor, expected) in [
         ("app_key.create", "operator", 1_i64),
         ("app_key.activate", "operator", 1),
+        ("signing_secret.rotate", "operator", 1),
         ("app_key.create", api_key.as_str(), 6),
         ("app_key.create", key.as_str(), 6),
     ] {
@@ -164,6 +184,11 @@ async fn the_operator_rotates_too_and_every_rotation_is_in_the_audit_log() {
     }
     db.close().await.unwrap();
     world.finish().await;
+}
+
+/// The Standard Webhooks secret as the merchant sees it.
+async fn own_secret(world: &World) -> Option<String> {
+    world.client.webhook_endpoint().await.unwrap().signing_secret
 }
 
 fn standard_headers(delivery: &Delivery) -> [String; 3] {

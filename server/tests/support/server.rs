@@ -172,6 +172,13 @@ impl TestServer {
         self.run().await;
     }
 
+    /// Stops it and starts it with other settings.
+    pub async fn restart_with(&mut self, settings: &str) {
+        self.stop().await;
+        settings.clone_into(&mut self.settings);
+        self.run().await;
+    }
+
     /// The sandbox merchant's client.
     pub fn client(&self) -> Client {
         self.client_of(&self.credentials.0, &self.credentials.1)

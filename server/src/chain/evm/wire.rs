@@ -312,7 +312,7 @@ mod tests {
     fn a_log_of_any_number_of_topics_is_read_and_three_are_told() {
         let topics = |count: usize| {
             let json = serde_json::to_string(&vec!["0x01"; count]).unwrap();
-            serde_json::from_str::<Topics<'_>>(&json).unwrap().three().map(<[&str; 3]>::len)
+            serde_json::from_str::<Topics<'_>>(&json).unwrap().three().map(|three| three.len())
         };
         assert_eq!((0..6).map(topics).collect::<Vec<_>>(), [None, None, None, Some(3), None, None]);
     }

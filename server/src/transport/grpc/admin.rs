@@ -20,6 +20,7 @@ use crate::store::keys::{self, ApiKey};
 use crate::store::merchants::{self, Merchant};
 use crate::transport::auth::Authenticator;
 use crate::transport::convert;
+use crate::transport::grpc::send_test::{TestSender, duration_ms};
 use crate::transport::status::{status, store_status};
 use crate::usecase::manage_keys::{EndpointChange, ManageKeys};
 use crate::usecase::update_settings::{KeyChange, MerchantChange};
@@ -35,6 +36,8 @@ pub struct AdminApi {
     pub manage: Arc<ManageKeys>,
     /// Forgets what changed.
     pub auth: Authenticator,
+    /// Sends tests.
+    pub tests: TestSender,
 }
 
 #[tonic::async_trait]
@@ -197,6 +200,37 @@ impl ApiKeyService for AdminApi {
         let key = self.manage.activate_app_key(public_id, None, ACTOR).await.map_err(status)?;
         self.auth.forget(public_id);
         Ok(Response::new(v1::ActivateAppKeyResponse { app_key: self.app_key(&key)? }))
+    }
+
+    async fn rotate_signing_secret(
+        &self,
+        request: Request<v1::RotateSigningSecretRequest>,
+    ) -> Result<Response<v1::RotateSigningSecretResponse>, Status> {
+        let public_id = &request.get_ref().api_key;
+        let key = self.manage.rotate_signing_secret(public_id, None, ACTOR).await;
+        let key = key.map_err(status)?;
+        self.auth.forget(public_id);
+        let signers = self.manage.signers(&key).map_err(status)?;
+        let mut secrets = signers.secrets.iter().map(secret_text);
+        Ok(Response::new(v1::RotateSigningSecretResponse {
+            signing_secret: secrets.next().unwrap_or_default(),
+            signing_secret_previous: secrets.next(),
+        }))
+    }
+
+    async fn send_test(
+        &self,
+        request: Request<v1::SendTestRequest>,
+    ) -> Result<Response<v1::SendTestResponse>, Status> {
+        let message = request.get_ref();
+        let sent = self.tests.send(&message.api_key, message.use_next_app_key).await;
+        let outcome = sent.map_err(status)?;
+        Ok(Response::new(v1::SendTestResponse {
+            delivered: outcome.is_delivered(),
+            status_code: outcome.status.map(u32::from),
+            error: outcome.error.map(|error| error.as_str().to_owned()),
+            duration_ms: duration_ms(&outcome),
+        }))
     }
 }
 

@@ -139,6 +139,10 @@ impl CheckoutApi {
             is_final: standing.status.is_final(),
             is_sandbox: self.is_sandbox,
             now: Some(convert::timestamp(now)),
+            clock_ahead_seconds: Micros(self.env.business_offset())
+                .seconds()
+                .try_into()
+                .unwrap_or(u32::MAX),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod invoices;
 pub mod networks;
 pub mod sandbox;
 pub mod sandbox_checkout;
+pub mod send_test;
 pub mod watchers;
 mod watching;
 mod webhook_answers;

@@ -7,6 +7,7 @@ use cryptopayment_proto::v1;
 use cryptopayment_proto::v1::webhook_service_server::WebhookService;
 use tonic::{Request, Response, Status};
 
+use super::send_test::{TestSender, duration_ms};
 use super::{caller, webhook_answers as answers};
 use crate::domain::failure::{Failure, Reason};
 use crate::signals::Signals;
@@ -16,11 +17,9 @@ use crate::transport::convert;
 use crate::transport::status::status;
 use crate::usecase::list_deliveries::{self, not_found};
 use crate::usecase::manage_keys::{EndpointChange, ManageKeys, default_events};
-use crate::usecase::webhook_secrets::{app_key_text, no_endpoint, no_next, secret_text};
+use crate::usecase::webhook_secrets::{app_key_text, secret_text};
 use crate::usecase::{Caller, redeliver};
-use crate::webhook::body::{self, BodyWriter};
 use crate::webhook::diagnosis::{self, Evidence, Keys};
-use crate::webhook::{Message, SignedRequest, WebhookClient};
 
 /// Bytes of a body that is verified: far more than any that is sent.
 const VERIFIED_BYTES_MAX: usize = 65_536;
@@ -35,9 +34,7 @@ pub struct WebhookApi {
     /// Forgets what changed.
     pub auth: Authenticator,
     /// Sends tests.
-    pub client: WebhookClient,
-    /// Writes and signs their bodies.
-    pub bodies: BodyWriter,
+    pub tests: TestSender,
     /// Wakes the deliverer.
     pub signals: Signals,
 }
@@ -71,32 +68,13 @@ impl WebhookService for WebhookApi {
         request: Request<v1::SendTestRequest>,
     ) -> Result<Response<v1::SendTestResponse>, Status> {
         let caller = caller(&request)?;
-        let key = self.manage.key(&caller.public_id).await.map_err(status)?;
-        let url = key.webhook_url.clone().ok_or_else(|| status(no_endpoint()))?;
-        let signers = self.manage.signers(&key).map_err(status)?;
-        let app_key = if request.get_ref().use_next_app_key {
-            let next = self.manage.next_app_key(&key).map_err(status)?;
-            next.ok_or_else(|| status(no_next()))?
-        } else {
-            signers.app_key
-        };
-        let message = Message {
-            body: &body::test_event(self.manage.env.now()),
-            event_id: &format!("test-{}", self.manage.env.new_id()),
-            sequence: None,
-            attempt: 1,
-            sent_at: self.manage.env.system_now(),
-            app_key: &app_key,
-            secrets: &signers.secrets,
-        };
-        let SignedRequest { headers, body } = SignedRequest::new(&self.bodies, &message)
-            .map_err(|error| status(Failure::internal(error.to_string())))?;
-        let outcome = self.client.post(&url, headers, body).await;
+        let with_next = request.get_ref().use_next_app_key;
+        let outcome = self.tests.send(&caller.public_id, with_next).await.map_err(status)?;
         Ok(Response::new(v1::SendTestResponse {
             delivered: outcome.is_delivered(),
             status_code: outcome.status.map(u32::from),
             error: outcome.error.map(|error| error.as_str().to_owned()),
-            duration_ms: u32::try_from(outcome.duration_ms).unwrap_or(u32::MAX),
+            duration_ms: duration_ms(&outcome),
         }))
     }
 

@@ -1,4 +1,6 @@
 //! The listener's limits, each with its unit in its name, and the HTTP builder made from them.
+//! What breaks HTTP itself (400, 414, 431) is answered by hyper and h2 before there is a request: a status
+//! alone, without the documented error's body, and the connection ends.
 //! Not here: limits of message sizes and request times, which belong to the application.
 
 use std::time::Duration;

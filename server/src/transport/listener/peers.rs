@@ -10,6 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddress(pub SocketAddr);
 
+impl PeerAddress {
+    /// The address that callers are counted by: IPv4 whole, IPv6 by its /64.
+    pub fn network(&self) -> IpAddr {
+        network_of(self.0.ip())
+    }
+}
+
 /// The process of a caller on the Unix socket, as the kernel tells it; a request extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerProcess {
@@ -60,8 +67,8 @@ impl PerAddress {
     /// A place for one more connection of `peer`: `Ok(None)` where no count is kept (Unix sockets,
     /// exempt loopback), `Err` if the address already holds all it may.
     pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Result<Option<Place>, TooMany> {
-        let Peer::Network(PeerAddress(address)) = peer else { return Ok(None) };
-        let key = network_of(address.ip());
+        let Peer::Network(address) = peer else { return Ok(None) };
+        let key = address.network();
         if self.loopback_exempt && key.is_loopback() {
             return Ok(None);
         }

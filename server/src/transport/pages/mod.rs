@@ -58,12 +58,21 @@ impl Pages {
 
 /// The routes of the pages.
 pub fn router(pages: Pages) -> Router {
-    Router::new().route("/pay/{id}", get(pay)).route("/assets/{name}", get(asset)).with_state(pages)
+    Router::new()
+        .route("/pay/{id}", get(pay).fallback(other_method))
+        .route("/assets/{name}", get(asset).fallback(other_method))
+        .with_state(pages)
 }
 
 /// The route of the page of errors, at `path`.
 pub fn errors_router(path: &str, errors: Markup) -> Router {
-    Router::new().route(path, get(move || async move { page(StatusCode::OK, errors) }))
+    let show = move || async move { page(StatusCode::OK, errors) };
+    Router::new().route(path, get(show).fallback(other_method))
+}
+
+/// What a page answers to all but GET and HEAD; axum adds the `Allow` header.
+async fn other_method() -> Response {
+    page(StatusCode::METHOD_NOT_ALLOWED, checkout::notice(&texts::ONLY_READ))
 }
 
 async fn pay(

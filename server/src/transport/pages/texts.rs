@@ -56,6 +56,12 @@ pub const NOT_FOUND: Notice = Notice {
     text: "The link is incomplete or wrong. Go back to the shop and open it from there again.",
 };
 
+/// A page was called as if it were an API.
+pub const ONLY_READ: Notice = Notice {
+    title: "This page can only be opened",
+    text: "Nothing was changed. Open the link in a browser; programs call the API instead.",
+};
+
 /// The server can not answer.
 pub const UNAVAILABLE: Notice = Notice {
     title: "Not available right now",

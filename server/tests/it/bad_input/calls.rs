@@ -195,6 +195,9 @@ impl Scene {
         }
         match (row.code.as_str(), replies.last()) {
             (".", Some(reply)) if !reply.body.is_empty() => Some(format!("said {}", reply.body)),
+            ("-", Some(reply)) if !is_page(reply) && !has_no_body(row) => {
+                Some(format!("no page: {:?} {:?}", reply.headers, reply.body))
+            }
             ("." | "-", _) | (_, None) => None,
             (_, Some(reply)) => error_in(row, reply).err(),
         }
@@ -252,6 +255,17 @@ pub fn statuses(row: &Row, replies: &[Reply]) -> Vec<String> {
         statuses.push("closed".to_owned());
     }
     statuses
+}
+
+/// Whether an answer is a page for people.
+fn is_page(reply: &Reply) -> bool {
+    let kind = reply.header("content-type").unwrap_or_default();
+    kind.starts_with("text/html") && reply.body.contains("<h1>")
+}
+
+/// Whether HTTP lets no answer to a row have a body.
+fn has_no_body(row: &Row) -> bool {
+    matches!(&row.section, Section::Paths { method } if method == "HEAD")
 }
 
 /// Whether an answer is the documented error, to the byte, and the one of the row.
