@@ -10,6 +10,8 @@
 mod blocks;
 #[path = "bench/calls.rs"]
 mod calls;
+#[path = "bench/catch_up.rs"]
+mod catch_up;
 #[path = "bench/creation.rs"]
 mod creation;
 #[path = "bench/delivery.rs"]
@@ -70,6 +72,7 @@ async fn main() {
     if chosen("scan") {
         scan::run(Engine::Sqlite).await;
         scan::run(Engine::Postgres).await;
+        catch_up::run(Engine::Sqlite).await;
     }
     if chosen("blocks") {
         blocks::run().await;

@@ -3,6 +3,7 @@
 
 pub mod demo;
 pub mod doctor;
+mod metrics;
 mod networks;
 pub mod rates;
 mod serve;
@@ -27,6 +28,7 @@ use zeroize::Zeroizing;
 use crate::config::{Config, UnknownFields};
 use crate::domain::asset::Network;
 use crate::env::Env;
+use crate::metrics::{CallMeter, Meters};
 use crate::private_file;
 use crate::secret_box::SecretBox;
 use crate::signals::Signals;
@@ -73,6 +75,8 @@ impl Role {
 pub struct Running {
     /// Where the public port is; nowhere for a worker.
     pub address: Option<SocketAddr>,
+    /// Where metrics are, if they are on.
+    pub metrics_address: Option<SocketAddr>,
     /// What the sandbox's own merchant calls with.
     pub demo: Option<demo::Demo>,
     tasks: TaskTracker,
@@ -110,21 +114,32 @@ pub async fn start(
     let core = Core::build(config, role, env).await?;
     let demo = demo::ensure(config, &core.manage).await?;
     // The port opens before the work begins: a port that is taken changes nothing.
-    let listener = if role.serves() { Some(bind(config).await?) } else { None };
+    let listener =
+        if role.serves() { Some(bind("http.listen", config.http.listen).await?) } else { None };
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let scraped = match config.metrics.listen {
+        Some(address) => Some(bind("metrics.listen", address).await?),
+        None => None,
+    };
+    let metrics_address = scraped.as_ref().map(TcpListener::local_addr).transpose()?;
     let tasks = TaskTracker::new();
+    let rates =
+        if role.serves() { Some(rates::spawn(config, &core.env, &tasks, &stop)?) } else { None };
+    if let Some(scraped) = scraped {
+        metrics::spawn(&core, scraped, rates.clone(), &tasks, &stop);
+    }
     if role.works() {
         workers::spawn(&core, config, &tasks, &stop).await?;
     }
-    if let Some(listener) = listener {
-        let health = serve::spawn(&core, config, listener, &tasks, &stop).await?;
+    if let Some((listener, rates)) = listener.zip(rates) {
+        let health = serve::spawn(&core, config, listener, rates, &tasks, &stop).await?;
         if role == Role::All {
             ready(&core, &stop).await?;
         }
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     }
     let drain = Duration::from_secs(config.http.shutdown_seconds_max + 2);
-    Ok(Running { address, demo, tasks, stop, drain })
+    Ok(Running { address, metrics_address, demo, tasks, stop, drain })
 }
 
 /// What both the API and the workers are made of.
@@ -136,6 +151,7 @@ struct Core {
     /// Only where there is work for it.
     signer: Option<Arc<LocalSigner>>,
     signals: Signals,
+    meters: Meters,
     chains: networks::Chains,
     terms: BTreeMap<Network, NetworkTerms>,
     apply: ApplyDeposits,
@@ -149,7 +165,8 @@ struct Core {
 impl Core {
     async fn build(config: &Config, role: Role, env: Env) -> anyhow::Result<Self> {
         prepare_directory(&config.data_dir)?;
-        let db = open_database(config, role).await?;
+        let meters = Meters::new(calls_of(role, &env)?);
+        let db = open_database(config, role).await?.counting(meters.units.clone());
         env.set_business_offset(deployment::business_offset(&db).await?);
         // Whoever only answers calls has no key, not even for a moment.
         let signer = if role.works() { Some(Arc::new(open_signer(config, &env)?)) } else { None };
@@ -162,7 +179,7 @@ impl Core {
         // this instance is dead.
         let instance = if role.works() { instance(&config.data_dir, &env)? } else { env.new_id() };
         leases::end_of(&db, instance).await?;
-        let chains = networks::open(config, &db, &env).await?;
+        let chains = networks::open(config, &db, &env, &meters.reads).await?;
         let apply = ApplyDeposits {
             db: db.clone(),
             env: env.clone(),
@@ -185,6 +202,7 @@ impl Core {
             bodies: BodyWriter::new(&gateway)?,
             client: webhook_client(config, &env)?,
             signals: Signals::default(),
+            meters,
             db,
             env,
             signer,
@@ -312,9 +330,14 @@ fn webhook_url_problem(is_sandbox: bool, url: &str) -> Result<(), String> {
     check_url(&target_policy(is_sandbox), url).map(drop).map_err(|error| error.to_string())
 }
 
-async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
-    let address = config.http.listen;
-    TcpListener::bind(address).await.with_context(|| format!("http.listen {address}"))
+/// Counts the calls of the contract, where any are answered.
+fn calls_of(role: Role, env: &Env) -> anyhow::Result<CallMeter> {
+    let rules = AccessRules::read(DESCRIPTOR_SET)?;
+    Ok(CallMeter::new(env.clone(), rules.paths().filter(|_| role.serves())))
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{setting} {address}"))
 }
 
 /// Waits until every network's first batch of addresses is watched.

@@ -13,6 +13,7 @@ use figment::Figment;
 use figment::providers::{Env as Variables, Format as _, Serialized, Toml};
 use reqwest::Url;
 use serde::Deserialize;
+use serde::de::Error as _;
 
 use crate::domain::asset::Network;
 
@@ -45,6 +46,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub http: Http,
     pub admin: Admin,
+    pub metrics: Metrics,
     pub database: Database,
     pub log: Log,
     pub rest: Rest,
@@ -81,6 +83,15 @@ pub struct Http {
 #[expect(missing_docs, reason = "config.default.toml documents every setting")]
 pub struct Admin {
     pub socket: PathBuf,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every setting")]
+pub struct Metrics {
+    #[serde(deserialize_with = "address_or_none")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[database]`. Its URL may hold a password.
@@ -223,6 +234,7 @@ impl Config {
         }
         self.check_numbers(&mut problems);
         self.check_texts(&mut problems);
+        self.check_metrics(&mut problems);
         self.rates.check(self.is_live(), &mut problems);
         for (name, settings) in &self.networks {
             networks::check_network(self.environment, name, settings, &mut problems);
@@ -292,6 +304,15 @@ impl Config {
         }
     }
 
+    fn check_metrics(&self, problems: &mut Vec<String>) {
+        let (metrics, public) = (self.metrics.listen, self.http.listen);
+        if metrics.is_some_and(|listen| listen.port() != 0 && listen == public) {
+            let why =
+                "is http.listen: metrics speak of all merchants and have an address of their own";
+            problems.push(format!("metrics.listen: {why}"));
+        }
+    }
+
     /// The enabled networks with their settings.
     pub fn enabled(&self) -> BTreeMap<Network, &NetworkSettings> {
         let enabled = self.networks.iter().filter(|(_, settings)| settings.enabled);
@@ -315,6 +336,20 @@ impl Config {
     pub fn is_sandbox(&self) -> bool {
         self.environment == Environment::Sandbox
     }
+}
+
+/// An address and port, or an empty text for none.
+fn address_or_none<'de, D>(deserializer: D) -> Result<Option<SocketAddr>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong =
+        |_| D::Error::custom(format!("`{text}` is no address and port like 127.0.0.1:9464"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// Where a browser of this machine finds who listens at an address.

@@ -16,6 +16,7 @@ fn the_defaults_are_valid_and_a_sandbox() {
     Jail::expect_with(|_| {
         let config = load(None).unwrap();
         assert!(config.is_sandbox());
+        assert_eq!(config.metrics.listen, None, "off until somebody says where");
         let names: Vec<_> = config.enabled().into_keys().collect();
         assert_eq!(names, Network::ALL);
         assert_eq!(config.networks["trc20"].confirmations, 19);
@@ -69,6 +70,9 @@ fn the_public_url_follows_the_port_unless_it_is_set() {
 fn every_wrong_value_is_named_by_its_key() {
     let cases = [
         ("CRYPTOPAYMENT_HTTP__LISTEN", "nowhere", "listen"),
+        ("CRYPTOPAYMENT_METRICS__LISTEN", "everywhere", "metrics.listen"),
+        ("CRYPTOPAYMENT_METRICS__LISTEN", "9464", "metrics.listen"),
+        ("CRYPTOPAYMENT_METRICS__LISTEN", "127.0.0.1:8080", "metrics.listen: is http.listen"),
         ("CRYPTOPAYMENT_HTTP__LISTNE", "127.0.0.1:1", "listne"),
         ("CRYPTOPAYMENT_HTTP__PUBLIC_URL", "ftp://x", "http.public_url"),
         ("CRYPTOPAYMENT_HTTP__CORS_ORIGINS", "['*']", "http.cors_origins: `*`"),

@@ -8,6 +8,8 @@
 mod blocks;
 #[path = "guides/contract.rs"]
 mod contract;
+#[path = "guides/metrics.rs"]
+mod metrics;
 #[path = "guides/output.rs"]
 mod output;
 #[path = "guides/session.rs"]
@@ -146,6 +148,7 @@ async fn guides_do_what_they_say() {
 fn reference_and_settings_are_what_the_program_is() {
     let mut pages = contract::pages();
     pages.push((settings::PATH.to_owned(), settings::page()));
+    pages.push((metrics::PATH.to_owned(), metrics::page()));
     let mut stale = Vec::new();
     for (path, text) in &pages {
         let file = parts::repository().join(path);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use cryptopayment::domain::event::EventBody;
 use cryptopayment::domain::time::Micros;
+use cryptopayment::metrics::AttemptMeter;
 use cryptopayment::secret_box::SecretBox;
 use cryptopayment::signals::Signals;
 use cryptopayment::store::deliveries::{self, FinishedAttempt, NextStep};
@@ -99,6 +100,7 @@ fn deliverer(core: &Core, attempts: Arc<Attempts>, directory: &std::path::Path) 
     let client = WebhookClient::new(TargetPolicy::sandbox(), WebhookLimits::default(), env.clone());
     Deliverer::new(DelivererParts {
         attempts,
+        counted: AttemptMeter::default(),
         client: client.unwrap(),
         bodies: BodyWriter::new(&gateway).unwrap(),
         secrets: Arc::new(secrets),

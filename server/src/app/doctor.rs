@@ -79,6 +79,7 @@ pub async fn examine(
     let Examination { config, file, is_running, send_test } = examination;
     began("configuration");
     let mut checks = vec![configuration(config, file)];
+    checks.extend(metrics(config));
     began("files");
     checks.extend(files::directory(config));
     let (keystore, wallet_id) = files::keystore(config);
@@ -110,6 +111,19 @@ fn configuration(config: &Config, file: Option<&Path>) -> Check {
         return Check::warn("configuration", text, cure);
     }
     Check::ok("configuration", text)
+}
+
+/// Where metrics are told, which asks for no key.
+fn metrics(config: &Config) -> Option<Check> {
+    let address = config.metrics.listen?;
+    let text = format!("http://{address}/metrics");
+    if address.ip().is_loopback() {
+        return Some(Check::ok("metrics", text));
+    }
+    let text = format!("{text} tells whoever reaches it of all merchants");
+    let cure =
+        "set metrics.listen to a loopback address, or let only your monitoring through to it";
+    Some(Check::warn("metrics", text, cure))
 }
 
 /// The database's tables can be read: migrations are done.

@@ -19,6 +19,7 @@ use crate::domain::asset::Network;
 use crate::domain::price;
 use crate::domain::unexpected::shares_accounts_with;
 use crate::env::Env;
+use crate::metrics::ReadMeter;
 use crate::store::{Db, deployment, endpoints};
 use crate::transport::grpc::admin::networks::ConfiguredNetwork;
 use crate::usecase::create_invoice::NetworkTerms;
@@ -52,7 +53,12 @@ impl Chains {
 }
 
 /// Opens every enabled network.
-pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains> {
+pub async fn open(
+    config: &Config,
+    db: &Db,
+    env: &Env,
+    reads: &ReadMeter,
+) -> anyhow::Result<Chains> {
     let enabled = config.enabled();
     let sandbox = if enabled.values().any(|settings| settings.backend == Backend::Sandbox) {
         Some(Sandbox::open(&config.data_dir.join("sandbox.sqlite"), env.clone()).await?)
@@ -76,7 +82,8 @@ pub async fn open(config: &Config, db: &Db, env: &Env) -> anyhow::Result<Chains>
                 Arc::new(chain)
             }
             _ => {
-                let endpoints = Arc::new(endpoints_of(network, settings, env)?);
+                let endpoints = endpoints_of(network, settings, env)?.counting(reads.clone());
+                let endpoints = Arc::new(endpoints);
                 endpoints.remember(noted.get(network.as_str()).map_or(&[], Vec::as_slice));
                 chains.endpoints.insert(network, Arc::clone(&endpoints));
                 endpoints

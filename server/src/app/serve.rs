@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 
-use super::{Core, admin_socket, networks, rates};
+use super::{Core, admin_socket, networks};
 use crate::config::Config;
 use crate::rates::RateSource;
 use crate::transport::access::AccessRules;
@@ -42,6 +42,7 @@ pub async fn spawn(
     core: &Core,
     config: &Config,
     listener: TcpListener,
+    rates: Arc<dyn RateSource>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<HealthReporter> {
@@ -49,15 +50,16 @@ pub async fn spawn(
     let (db, env) = (core.db.clone(), core.env.clone());
     let failures_max = config.http.failed_authentications_per_minute_max;
     let auth = Authenticator::new(db, env, rules, config.is_sandbox(), failures_max);
-    let rates = rates::spawn(config, &core.env, tasks, stop)?;
     let create = Arc::new(create_invoice(core, config, rates, tasks));
     let tails = EventTails::start(&core.db, &core.env, &core.signals, tasks, stop);
     let services = services(core, config, &auth, create, tails, stop);
     let origins = &config.http.cors_origins;
-    let public = server::public(services, auth.clone(), &core.gateway, origins).await?;
+    let counted = core.meters.calls.clone();
+    let public =
+        server::public(services, auth.clone(), counted.clone(), &core.gateway, origins).await?;
     let limits = limits(config);
     limits.check()?;
-    let admin = server::admin(admin_services(core, config, &auth, stop), auth)?;
+    let admin = server::admin(admin_services(core, config, &auth, stop), auth, counted)?;
     let socket = listener::bind_unix(&admin_socket(config)).await?;
     tasks.spawn(listener::serve_unix(socket, admin, limits.clone(), stop.clone()));
     tasks.spawn(listener::serve(listener, public.router, limits, stop.clone()));

@@ -201,6 +201,7 @@ fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cance
             db: db.clone(),
             env: env.clone(),
             attempts: Arc::clone(&attempts),
+            counted: core.meters.attempts.clone(),
             client: core.client.clone(),
             bodies: core.bodies.clone(),
             secrets: Arc::clone(&core.secrets),

@@ -121,6 +121,12 @@ pub struct Mempool {
 pub trait AddressFilter: Send + Sync {
     /// Whether an output to this key may be ours.
     fn may_watch(&self, address_key: &[u8]) -> bool;
+
+    /// The same of each of many keys, in their order: a whole block's at once, so that a large filter
+    /// can wait for memory once and not for each.
+    fn may_watch_each(&self, address_keys: &[&[u8]]) -> Vec<bool> {
+        address_keys.iter().map(|key| self.may_watch(key)).collect()
+    }
 }
 
 /// What a read looks for.

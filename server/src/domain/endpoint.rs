@@ -30,7 +30,8 @@ pub enum EndpointState {
 }
 
 impl EndpointState {
-    const ALL: [Self; 8] = [
+    /// Every state.
+    pub const ALL: [Self; 8] = [
         Self::Healthy,
         Self::Unreachable,
         Self::Unfit,
@@ -106,7 +107,27 @@ pub enum NetworkState {
     Held,
 }
 
+/// The newest block that is known of: `noted` by the last complete read, or what a node that is believed
+/// has stated since then.
+pub fn head(noted: u64, endpoints: &[Endpoint]) -> u64 {
+    let believed = endpoints.iter().filter(|one| one.state.rank().is_some());
+    believed.filter_map(|one| one.height).fold(noted, u64::max)
+}
+
 impl NetworkState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Reading, Self::CatchingUp, Self::Waiting, Self::Held];
+
+    /// The name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::CatchingUp => "catching_up",
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+        }
+    }
+
     /// The state of a network that was read up to `scanned` when `node` was the newest block, `age`
     /// ago; `None` before its first read.
     pub fn of(scanned: Option<(u64, u64)>, age: Duration, endpoints: &[Endpoint]) -> Self {
@@ -169,6 +190,16 @@ mod tests {
                 "{scanned:?} {stand:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_head_is_what_believed_nodes_say() {
+        use EndpointState::{Healthy, Lying, Unreachable};
+
+        assert_eq!(head(9, &[]), 9);
+        assert_eq!(head(9, &[standing(Healthy, 12), standing(Healthy, 11)]), 12);
+        assert_eq!(head(9, &[standing(Unreachable, 10), standing(Lying, 99)]), 10);
+        assert_eq!(head(9, &[standing(Healthy, 3)]), 9);
     }
 
     fn standing(state: EndpointState, height: u64) -> Endpoint {

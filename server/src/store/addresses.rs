@@ -8,17 +8,27 @@ use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
 use super::{
-    Db, Result, StoreError, UnitOfWork, all, execute, known, lease_now, one, placeholders, places,
-    signed, unsigned,
+    Db, Result, StoreError, UnitOfWork, all, execute, known, lease_now, one, places, signed,
+    unsigned,
 };
 use crate::domain::address::{ChainKind, DerivedAddress, Role, SignedAddress};
 use crate::domain::asset::Network;
 
-/// Rows written by one statement.
-const ROWS_PER_STATEMENT_MAX: usize = 200;
 /// Keys resolved by one statement.
 const KEYS_PER_STATEMENT_MAX: usize = 500;
-const ADDRESS_COLUMNS: usize = 12;
+const ADDRESS_COLUMNS: [Column; 11] = [
+    ("id", Kind::Id),
+    ("network", Kind::Text),
+    ("address_key", Kind::Bytes),
+    ("text", Kind::Text),
+    ("wallet_id", Kind::Text),
+    ("chain", Kind::Text),
+    ("role", Kind::Number),
+    ("account", Kind::Number),
+    ("path_index", Kind::Number),
+    ("fill_batch", Kind::Number),
+    ("signature", Kind::Bytes),
+];
 const USED_COLUMNS: [Column; 3] =
     [("address_id", Kind::Id), ("used_by", Kind::Id), ("holder", Kind::Id)];
 
@@ -172,31 +182,30 @@ pub async fn fill(
     )
     .await?;
     let batch = row.ok_or_else(|| StoreError::Corrupt("no batch number".to_owned()))?.batch;
-    for chunk in addresses.chunks(ROWS_PER_STATEMENT_MAX) {
-        let mut values = Vec::with_capacity(chunk.len() * ADDRESS_COLUMNS);
-        for (id, signed) in chunk {
-            let address = &signed.address;
-            values.extend([
-                (*id).into(),
-                network.as_str().into(),
-                address.key.clone().into(),
-                address.text.clone().into(),
-                wallet_id.into(),
-                address.chain.as_str().into(),
-                i64::from(address.role.level()).into(),
-                i64::from(address.account).into(),
-                i64::from(address.index).into(),
-                batch.into(),
-                signed.signature.to_vec().into(),
-                "free".into(),
-            ]);
-        }
+    let row = |(id, signed): &(Uuid, SignedAddress)| {
+        let address = &signed.address;
+        vec![
+            (*id).into(),
+            network.as_str().into(),
+            address.key.clone().into(),
+            address.text.clone().into(),
+            wallet_id.into(),
+            address.chain.as_str().into(),
+            i64::from(address.role.level()).into(),
+            i64::from(address.account).into(),
+            i64::from(address.index).into(),
+            batch.into(),
+            signed.signature.to_vec().into(),
+        ]
+    };
+    let rows = addresses.iter().map(row).collect();
+    for source in row_set::sources(unit.backend(), &ADDRESS_COLUMNS, &["'free'"], rows) {
         let sql = format!(
-            "INSERT INTO address (id, network, address_key, text, wallet_id, chain, role, account,
-                path_index, fill_batch, signature, state) VALUES {} ON CONFLICT DO NOTHING",
-            placeholders(chunk.len(), ADDRESS_COLUMNS, 0)
+            "INSERT INTO address ({}, state) {} ON CONFLICT DO NOTHING",
+            ADDRESS_COLUMNS.map(|(name, _)| name).join(", "),
+            source.sql
         );
-        execute(unit.db(), &sql, values).await?;
+        execute(unit.db(), &sql, source.values).await?;
     }
     Ok(batch)
 }

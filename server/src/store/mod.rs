@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod deposits;
 pub mod endpoints;
 pub mod events;
+pub mod figures;
 pub mod idempotency;
 pub mod inspection;
 pub mod invoice_status;
@@ -39,6 +40,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait;
 
+use crate::metrics::UnitMeter;
 pub use unit_of_work::UnitOfWork;
 
 /// Connections that read a SQLite file beside its one writer.
@@ -92,6 +94,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct Db {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    units: UnitMeter,
 }
 
 impl Db {
@@ -100,7 +103,7 @@ impl Db {
         if url.starts_with("sqlite:") {
             let writer = Database::connect(sqlite_options(url, 1)).await?;
             let reader = Database::connect(sqlite_options(url, SQLITE_READERS_MAX)).await?;
-            return Ok(Self { writer, reader });
+            return Ok(Self { writer, reader, units: UnitMeter::default() });
         }
         let mut options = ConnectOptions::new(url);
         options
@@ -111,7 +114,7 @@ impl Db {
                 o.application_name("cryptopayment").statement_cache_capacity(STATEMENTS_CACHED_MAX)
             });
         let writer = Database::connect(options).await?;
-        Ok(Self { reader: writer.clone(), writer })
+        Ok(Self { reader: writer.clone(), writer, units: UnitMeter::default() })
     }
 
     /// Opens a database to look at it, beside the process that works on it or without one. Nothing is
@@ -130,7 +133,13 @@ impl Db {
             // Its journal mode is a property of the file, which is left as it is.
             .map_sqlx_sqlite_opts(|o| sqlite_settings(o).create_if_missing(false).read_only(true));
         let reader = Database::connect(options).await?;
-        Ok(Self { writer: reader.clone(), reader })
+        Ok(Self { writer: reader.clone(), reader, units: UnitMeter::default() })
+    }
+
+    /// The same, counting its units of work there.
+    #[must_use]
+    pub fn counting(self, units: UnitMeter) -> Self {
+        Self { units, ..self }
     }
 
     /// Runs every migration the database has not seen.
@@ -161,7 +170,7 @@ impl Db {
 
     /// Begins a unit of work. `name` is what its failpoints are called.
     pub async fn begin(&self, name: &'static str) -> Result<UnitOfWork> {
-        UnitOfWork::begin(&self.writer, name).await
+        UnitOfWork::begin(&self.writer, name, self.units.begin(name)).await
     }
 }
 

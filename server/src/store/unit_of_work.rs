@@ -6,17 +6,32 @@ use std::collections::BTreeMap;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, FromQueryResult,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait, Value,
 };
 use uuid::Uuid;
 
+use super::row_set::{self, Column, Kind};
 use super::{Result, StoreError, execute, one, placeholders};
 use crate::domain::event::{EventBody, EventKind};
 use crate::domain::time::Micros;
 use crate::failpoint;
+use crate::metrics::{OpenUnit, UnitEnd};
 
-/// Values bound per event row.
-const EVENT_COLUMNS: usize = 7;
+const EVENT_COLUMNS: [Column; 8] = [
+    ("merchant_id", Kind::Id),
+    ("seq", Kind::Number),
+    ("aggregate_id", Kind::Id),
+    ("aggregate_version", Kind::Number),
+    ("type", Kind::Text),
+    ("api_key_id", Kind::Id),
+    ("payload", Kind::Text),
+    ("created_at", Kind::Number),
+];
+/// Of those, what each event has of its own.
+const OWN_COLUMNS: usize = EVENT_COLUMNS.len() - 1;
+/// Takes numbers of a merchant's log.
+const ADVANCE: &str =
+    "UPDATE merchant_seq SET next = next + $2 WHERE merchant_id = $1 RETURNING next";
 
 /// An event on its way into a merchant's log.
 #[derive(Debug, Clone)]
@@ -42,6 +57,7 @@ pub struct UnitOfWork {
     transaction: DatabaseTransaction,
     name: &'static str,
     events: Vec<NewEvent>,
+    counted: OpenUnit,
 }
 
 #[derive(FromQueryResult)]
@@ -50,14 +66,19 @@ struct Next {
 }
 
 impl UnitOfWork {
-    pub(super) async fn begin(db: &DatabaseConnection, name: &'static str) -> Result<Self> {
+    pub(super) async fn begin(
+        db: &DatabaseConnection,
+        name: &'static str,
+        mut counted: OpenUnit,
+    ) -> Result<Self> {
         // SQLite takes the write lock at once: a later upgrade could fail half way.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
         let transaction = db.begin_with_options(options).await?;
-        Ok(Self { transaction, name, events: Vec::new() })
+        counted.reaches(UnitEnd::RolledBack);
+        Ok(Self { transaction, name, events: Vec::new(), counted })
     }
 
     /// For this room's queries inside the transaction.
@@ -86,24 +107,25 @@ impl UnitOfWork {
             self.append(merchant_id, events).await?;
         }
         failpoint::hit(self.name, "before_commit");
-        self.transaction.commit().await?;
+        let committed = self.transaction.commit().await.map_err(StoreError::from);
+        self.counted.reaches(match &committed {
+            Ok(()) => UnitEnd::Committed,
+            Err(StoreError::Conflict(_)) => UnitEnd::Conflict,
+            Err(_) => UnitEnd::Failed,
+        });
+        committed?;
         failpoint::hit(self.name, "after_commit");
         Ok(any)
     }
 
     async fn append(&self, merchant_id: Uuid, events: Vec<NewEvent>) -> Result<()> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let advance =
-            "UPDATE merchant_seq SET next = next + $2 WHERE merchant_id = $1 RETURNING next";
-        let columns = "(merchant_id, seq, aggregate_id, aggregate_version, type, api_key_id, \
-                       payload, created_at)";
-        let mut values = vec![merchant_id.into(), count.into()];
         let mut rows = Vec::with_capacity(events.len());
-        for (n, event) in events.into_iter().enumerate() {
+        for (n, event) in (0_i64..).zip(events) {
             let payload = serde_json::to_string(&event.body)
                 .map_err(|error| StoreError::Corrupt(error.to_string()))?;
             rows.push([
-                i64::try_from(n).unwrap_or(i64::MAX).into(),
+                n.into(),
                 event.aggregate_id.into(),
                 event.aggregate_version.into(),
                 event.kind.as_str().to_owned().into(),
@@ -112,44 +134,53 @@ impl UnitOfWork {
                 event.at.0.into(),
             ]);
         }
-        let groups = placeholders(rows.len(), EVENT_COLUMNS, 2);
-        values.extend(rows.into_iter().flatten());
         if self.backend() == DbBackend::Postgres {
-            // One statement: the counter's row lock and the inserts in one round trip. The casts of
-            // the first row give the VALUES list its types.
-            let typed = groups.replacen(
-                "($3, $4, $5, $6, $7, $8, $9)",
-                "($3::bigint, $4::uuid, $5::bigint, $6::text, $7::uuid, $8::text, $9::bigint)",
-                1,
-            );
-            let sql = format!(
-                "WITH counter AS ({advance}) INSERT INTO event {columns}
-                 SELECT $1, counter.next - $2 + v.n, v.aggregate_id, v.aggregate_version, v.type,
-                        v.api_key_id, v.payload, v.created_at
-                 FROM counter, (VALUES {typed}) AS v (n, aggregate_id, aggregate_version, type,
-                        api_key_id, payload, created_at)"
-            );
-            let written = execute(&self.transaction, &sql, values).await?;
-            return if i64::try_from(written) == Ok(count) {
-                Ok(())
-            } else {
-                Err(no_log(merchant_id))
-            };
+            return self.append_at_once(merchant_id, count, rows).await;
         }
-        let counter: Option<Next> =
-            one(&self.transaction, advance, vec![merchant_id.into(), count.into()]).await?;
+        let values = vec![merchant_id.into(), count.into()];
+        let counter: Option<Next> = one(&self.transaction, ADVANCE, values).await?;
         let first = counter.ok_or_else(|| no_log(merchant_id))?.next - count;
-        // $2 becomes the first sequence; each row's own number is added to it.
-        values[1] = first.into();
-        let sql = format!(
-            "INSERT INTO event {columns}
-             SELECT $1, $2 + v.column1, v.column2, v.column3, v.column4, v.column5, v.column6,
-                    v.column7
-             FROM (VALUES {groups}) AS v"
-        );
-        execute(&self.transaction, &sql, values).await?;
+        let row = |(seq, own): (i64, [Value; OWN_COLUMNS])| {
+            [merchant_id.into(), seq.into()].into_iter().chain(own.into_iter().skip(1)).collect()
+        };
+        let rows = (first..).zip(rows).map(row).collect();
+        for source in row_set::sources(self.backend(), &EVENT_COLUMNS, &[], rows) {
+            let sql = format!("INSERT INTO event ({}) {}", column_names(), source.sql);
+            execute(&self.transaction, &sql, source.values).await?;
+        }
         Ok(())
     }
+
+    /// One statement: the counter's row lock and the inserts in one round trip. The casts of the first
+    /// row give the VALUES list its types.
+    async fn append_at_once(
+        &self,
+        merchant_id: Uuid,
+        count: i64,
+        rows: Vec<[Value; OWN_COLUMNS]>,
+    ) -> Result<()> {
+        let typed = placeholders(rows.len(), OWN_COLUMNS, 2).replacen(
+            "($3, $4, $5, $6, $7, $8, $9)",
+            "($3::bigint, $4::uuid, $5::bigint, $6::text, $7::uuid, $8::text, $9::bigint)",
+            1,
+        );
+        let sql = format!(
+            "WITH counter AS ({ADVANCE}) INSERT INTO event ({})
+             SELECT $1, counter.next - $2 + v.n, v.aggregate_id, v.aggregate_version, v.type,
+                    v.api_key_id, v.payload, v.created_at
+             FROM counter, (VALUES {typed}) AS v (n, aggregate_id, aggregate_version, type,
+                    api_key_id, payload, created_at)",
+            column_names()
+        );
+        let mut values = vec![merchant_id.into(), count.into()];
+        values.extend(rows.into_iter().flatten());
+        let written = execute(&self.transaction, &sql, values).await?;
+        if i64::try_from(written) == Ok(count) { Ok(()) } else { Err(no_log(merchant_id)) }
+    }
+}
+
+fn column_names() -> String {
+    EVENT_COLUMNS.map(|(name, _)| name).join(", ")
 }
 
 fn no_log(merchant_id: Uuid) -> StoreError {

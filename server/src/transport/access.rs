@@ -62,6 +62,11 @@ impl AccessRules {
         self.0.get(path).copied()
     }
 
+    /// The path of every method.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The full names of services that have methods for which `holds`.
     pub fn services_where(&self, holds: impl Fn(Access) -> bool) -> BTreeSet<String> {
         let paths = self.0.iter().filter(|(_, rule)| holds(**rule));

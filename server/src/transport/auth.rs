@@ -294,6 +294,7 @@ mod tests {
 
     use super::super::calls::Callers;
     use super::*;
+    use crate::metrics::CallMeter;
     use tower::ServiceExt as _;
 
     /// What answers a call without a key: `reached`, or the gRPC status. Nothing is served behind the
@@ -301,7 +302,8 @@ mod tests {
     async fn answer(db: &Db, is_sandbox: bool, path: &str) -> String {
         let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
         let auth = Authenticator::new(db.clone(), Env::system(), rules, is_sandbox, 60);
-        let guarded = Services::default().guarded(Callers::Public, auth);
+        let counted = CallMeter::new(Env::system(), std::iter::empty());
+        let guarded = Services::default().guarded(Callers::Public, auth, counted);
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
         let response = guarded.oneshot(request).await.unwrap();
         let text = |name| response.headers()[name].to_str().unwrap().to_owned();

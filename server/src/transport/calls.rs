@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use tonic::Code;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::util::BoxCloneSyncService;
@@ -18,6 +19,7 @@ use tower::{BoxError, Service};
 use super::auth::Authenticator;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
+use crate::metrics::CallMeter;
 
 type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 type Answer = Result<Response<Body>, Infallible>;
@@ -34,6 +36,7 @@ pub struct Guarded {
     services: Services,
     auth: Authenticator,
     callers: Callers,
+    counted: CallMeter,
 }
 
 /// Who is let in.
@@ -62,9 +65,9 @@ impl Services {
         self
     }
 
-    /// The same for those callers alone.
-    pub fn guarded(self, callers: Callers, auth: Authenticator) -> Guarded {
-        Guarded { services: self, auth, callers }
+    /// The same for those callers alone, with each call counted.
+    pub fn guarded(self, callers: Callers, auth: Authenticator, counted: CallMeter) -> Guarded {
+        Guarded { services: self, auth, callers, counted }
     }
 
     /// Calls the service that the path names. Those that tonic generates are always ready.
@@ -91,15 +94,24 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { services, auth, callers } = self.clone();
+        let Self { services, auth, callers, .. } = self.clone();
+        let mut call = self.counted.begin(request.uri().path());
         let request = request.map(Body::new);
         Box::pin(async move {
-            match callers {
+            let answer = match callers {
                 Callers::Public => auth.public(request, &services).await,
                 Callers::Operator => auth.operator(request, &services).await,
-            }
+            }?;
+            call.answered(code(&answer).into());
+            Ok(answer)
         })
     }
+}
+
+/// How a call was answered. Failures are told in the headers; what has a body has begun well.
+fn code(answer: &Response<Body>) -> Code {
+    let told = answer.headers().get("grpc-status");
+    told.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
 /// The answer to a method of no service here, with the contract's error details.

@@ -9,6 +9,7 @@ pub mod convert;
 pub mod failed_authentications;
 pub mod grpc;
 pub mod listener;
+pub mod metrics;
 pub mod pages;
 pub mod server;
 pub mod status;

@@ -53,6 +53,7 @@ use super::grpc::sandbox_checkout::SandboxCheckoutApi;
 use super::grpc::webhooks::WebhookApi;
 use super::grpc::withdrawals::WithdrawalApi;
 use super::pages::{self, Pages};
+use crate::metrics::CallMeter;
 
 /// Where the page of error reasons is.
 pub const ERRORS_PATH: &str = "/docs/errors";
@@ -134,12 +135,13 @@ pub struct Public {
 pub async fn public(
     services: PublicServices,
     auth: Authenticator,
+    counted: CallMeter,
     gateway: &Gateway,
     cors_origins: &[String],
 ) -> anyhow::Result<Public> {
     let pages = Pages::new(services.checkout.clone(), services.sandbox.as_ref());
     let (calls, health) = grpc_services(services).await?;
-    let calls = calls.guarded(Callers::Public, auth);
+    let calls = calls.guarded(Callers::Public, auth, counted);
     // REST calls go through the very same authenticated services, in process.
     let rest = gateway.clone().into_service(calls.clone());
     let web = GrpcWebLayer::new().layer(calls);
@@ -199,7 +201,11 @@ async fn grpc_services(services: PublicServices) -> anyhow::Result<(Services, He
 }
 
 /// The services of the admin socket.
-pub fn admin(services: AdminServices, auth: Authenticator) -> anyhow::Result<Guarded> {
+pub fn admin(
+    services: AdminServices,
+    auth: Authenticator,
+    counted: CallMeter,
+) -> anyhow::Result<Guarded> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
         .build_v1()?;
@@ -212,7 +218,7 @@ pub fn admin(services: AdminServices, auth: Authenticator) -> anyhow::Result<Gua
         .with(LedgerServiceServer::new(ledger))
         .with(UnexpectedDepositServiceServer::new(unexpected))
         .with(reflection)
-        .guarded(Callers::Operator, auth))
+        .guarded(Callers::Operator, auth, counted))
 }
 
 /// gRPC and gRPC-web as far as HTTP lets a request be that, REST whatever else it is: so that nothing is

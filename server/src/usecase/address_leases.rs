@@ -155,23 +155,34 @@ impl AddressLeases {
         let usable_until = self.env.system_now().plus(Duration::from_secs(LEASE_USED_SECONDS));
         let leased =
             addresses::lease(&self.db, network, self.holder, self.block, LEASE_SECONDS).await?;
-        let mut authentic = VecDeque::with_capacity(leased.len());
-        for address in leased {
-            if address.signed.is_authentic(&self.verifying_key, &self.environment) {
-                authentic.push_back(TakenAddress { leased: address, usable_until });
-            } else {
-                tracing::error!(
-                    alarm = "address_signature",
-                    address = address.signed.address.text,
-                    %network,
-                    "address is not the signer's: quarantined"
-                );
-                addresses::quarantine(&self.db, address.id).await?;
-            }
+        let (authentic, others) = self.checked(leased).await?;
+        for address in others {
+            tracing::error!(
+                alarm = "address_signature",
+                address = address.signed.address.text,
+                %network,
+                "address is not the signer's: quarantined"
+            );
+            addresses::quarantine(&self.db, address.id).await?;
         }
+        let taken = |leased| TakenAddress { leased, usable_until };
+        let mut authentic: VecDeque<_> = authentic.into_iter().map(taken).collect();
         let mut ready = self.lock();
         ready.entry(network).or_default().addresses.append(&mut authentic);
         Ok(())
+    }
+
+    /// Those that the signer vouched for, and the others. On a thread of its own: a large block takes
+    /// longer than anything else may keep a thread that answers requests.
+    async fn checked(
+        &self,
+        leased: Vec<LeasedAddress>,
+    ) -> Result<(Vec<LeasedAddress>, Vec<LeasedAddress>), Failure> {
+        let (key, environment) = (self.verifying_key, self.environment.clone());
+        let check =
+            move || leased.into_iter().partition(|one| one.signed.is_authentic(&key, &environment));
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.map_err(|error| Failure::internal(format!("addresses not checked: {error}")))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Network, Ready>> {

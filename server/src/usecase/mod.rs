@@ -19,6 +19,7 @@ pub mod redeliver;
 mod request_id;
 pub mod rescan_blocks;
 pub mod settle_unexpected;
+pub mod take_figures;
 pub mod update_settings;
 pub mod webhook_secrets;
 

@@ -40,6 +40,13 @@ impl AddressFilter for Either<'_> {
         self.own.may_watch(address_key)
             || self.foreign.is_some_and(|foreign| foreign.may_watch(address_key))
     }
+
+    fn may_watch_each(&self, address_keys: &[&[u8]]) -> Vec<bool> {
+        let own = self.own.may_watch_each(address_keys);
+        let Some(foreign) = self.foreign else { return own };
+        let foreign = foreign.may_watch_each(address_keys);
+        own.into_iter().zip(foreign).map(|(own, foreign)| own || foreign).collect()
+    }
 }
 
 /// What a block brought.

@@ -2,6 +2,7 @@
 //! each. At least once: a process that dies between sending and writing sends again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -10,6 +11,7 @@ use super::Step;
 use super::attempts::Attempts;
 use crate::env::Env;
 use crate::failpoint;
+use crate::metrics::AttemptMeter;
 use crate::secret_box::SecretBox;
 use crate::signals::Signals;
 use crate::store::Db;
@@ -29,6 +31,7 @@ pub struct Deliverer {
     db: Db,
     env: Env,
     attempts: Arc<Attempts>,
+    counted: AttemptMeter,
     client: WebhookClient,
     bodies: BodyWriter,
     secrets: Arc<SecretBox>,
@@ -45,6 +48,8 @@ pub struct DelivererParts {
     pub env: Env,
     /// Writes down what came of attempts; one for all deliverers.
     pub attempts: Arc<Attempts>,
+    /// Counts them.
+    pub counted: AttemptMeter,
     /// Sends.
     pub client: WebhookClient,
     /// Writes and signs bodies.
@@ -66,6 +71,7 @@ impl Deliverer {
             db,
             env,
             attempts,
+            counted,
             client,
             bodies,
             secrets,
@@ -73,7 +79,7 @@ impl Deliverer {
             concurrency,
             holder,
         } = parts;
-        Self { db, env, attempts, client, bodies, secrets, signals, concurrency, holder }
+        Self { db, env, attempts, counted, client, bodies, secrets, signals, concurrency, holder }
     }
 
     /// Sends one group of due deliveries.
@@ -110,6 +116,8 @@ impl Deliverer {
                 (Outcome { error, ..Outcome::default() }, String::new())
             }
         };
+        let took = Duration::from_millis(outcome.duration_ms);
+        self.counted.ended(counted_as(&outcome), took);
         FinishedAttempt {
             next: self.next_step(&delivery, &outcome),
             delivery,
@@ -160,4 +168,12 @@ impl Deliverer {
         };
         Ok(SignedRequest::new(&self.bodies, &message)?)
     }
+}
+
+/// What an attempt counts as.
+fn counted_as(outcome: &Outcome) -> &'static str {
+    if outcome.is_delivered() {
+        return "delivered";
+    }
+    outcome.error.map_or("refused", DeliveryError::as_str)
 }

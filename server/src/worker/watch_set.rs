@@ -66,4 +66,31 @@ impl AddressFilter for WatchSet {
     fn may_watch(&self, address_key: &[u8]) -> bool {
         !self.is_complete || self.fingerprints.contains(self.hasher.hash_one(address_key))
     }
+
+    fn may_watch_each(&self, address_keys: &[&[u8]]) -> Vec<bool> {
+        if !self.is_complete {
+            return vec![true; address_keys.len()];
+        }
+        // Nothing but look-ups in the second pass: the processor has many of them under way at a time.
+        let fingerprints: Vec<u64> =
+            address_keys.iter().map(|key| self.hasher.hash_one(key)).collect();
+        fingerprints.iter().map(|one| self.fingerprints.contains(*one)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_keys_at_once_are_answered_as_each_alone_also_while_it_loads() {
+        let keys: Vec<Vec<u8>> = (0..2_000_u32).map(|n| n.to_be_bytes().to_vec()).collect();
+        let mut set = WatchSet::of(keys.iter().step_by(3).cloned());
+        let asked: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let own: Vec<bool> = (0..2_000).map(|n| n % 3 == 0).collect();
+        assert_eq!(set.may_watch_each(&asked), own);
+        assert!(asked.iter().zip(own).all(|(key, own)| set.may_watch(key) == own));
+        set.is_complete = false;
+        assert_eq!(set.may_watch_each(&asked), vec![true; 2_000]);
+    }
 }

@@ -182,6 +182,19 @@ async fn a_stopped_node_and_a_taken_port_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_that_others_may_reach_are_a_warning() {
+    let home = tempfile::tempdir().unwrap();
+    let http = "[http]\nlisten = \"127.0.0.1:0\"\n";
+    assert!(rows(&with_settings(home.path(), http).await.json(), "metrics").is_empty());
+    for (listen, state, text) in
+        [("127.0.0.1:9464", "ok", "/metrics"), ("0.0.0.0:9464", "warn", "of all merchants")]
+    {
+        let settings = format!("{http}[metrics]\nlisten = \"{listen}\"\n");
+        states(&with_settings(home.path(), &settings).await.ok().json(), "metrics", state, text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rates_of_the_market_are_asked_for() {
     let home = tempfile::tempdir().unwrap();
     let nobody = "http://127.0.0.1:1";

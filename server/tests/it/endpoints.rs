@@ -25,7 +25,7 @@ use crate::support::server::fresh_database;
 
 /// How a node bends the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bend {
+pub(super) enum Bend {
     Straight,
     Down,
     /// It has so many blocks less.
@@ -38,14 +38,14 @@ enum Bend {
     Forked(u64),
 }
 
-struct Node {
+pub(super) struct Node {
     chain: SandboxChain,
     bend: Mutex<Bend>,
     heads_asked: Mutex<u64>,
 }
 
 impl Node {
-    fn bend(&self, bend: Bend) {
+    pub(super) fn bend(&self, bend: Bend) {
         *self.bend.lock().unwrap() = bend;
     }
 
@@ -126,12 +126,12 @@ impl ChainReader for Node {
 }
 
 /// A scanner, an applier and an invoice of five dollars, driven by hand.
-struct Story {
-    core: Core,
-    chain: SandboxChain,
-    nodes: Vec<Arc<Node>>,
-    endpoints: Arc<Endpoints>,
-    clock: MovedClock,
+pub(super) struct Story {
+    pub(super) core: Core,
+    pub(super) chain: SandboxChain,
+    pub(super) nodes: Vec<Arc<Node>>,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) clock: MovedClock,
     scanner: Scanner,
     apply: ApplyDeposits,
     address: String,
@@ -140,7 +140,7 @@ struct Story {
 }
 
 impl Story {
-    async fn with(nodes: usize) -> Self {
+    pub(super) async fn with(nodes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = fresh_database(crate::ENGINE, directory.path()).await;
         let core = Core::new(&url, directory.path()).await;
@@ -197,7 +197,7 @@ impl Story {
     }
 
     /// Ticks until nothing is left, looking at the nodes first as the watcher does.
-    async fn read(&mut self) -> Result<Cursor, String> {
+    pub(super) async fn read(&mut self) -> Result<Cursor, String> {
         self.endpoints.look().await;
         let read = loop {
             match self.scanner.tick().await {

@@ -9,6 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("env", &["domain"]),
     ("failpoint", &[]),
+    ("metrics", &["env", "domain"]),
     ("private_file", &[]),
     ("telemetry", &["env"]),
     ("secret_box", &["env"]),
@@ -45,8 +46,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 const ROOTS: [&str; 2] = ["app", "lib"];
 
 /// Every room but `domain` may name these.
-const LEAVES: [&str; 6] =
-    ["env", "failpoint", "private_file", "secret_box", "signals", "telemetry"];
+const LEAVES: [&str; 7] =
+    ["env", "failpoint", "metrics", "private_file", "secret_box", "signals", "telemetry"];
 
 /// What `main.rs` may name of the library.
 const OF_MAIN: [&str; 6] = ["app", "cli", "config", "env", "failpoint", "telemetry"];
@@ -68,6 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // HTML is made in one place, by a template that escapes.
     ("maud", &["transport/pages"]),
     ("qrcode", &["transport/pages"]),
+    ("prometheus_client", &["metrics", "transport/metrics"]),
 ];
 
 /// A path in code, from the crate's root: `["store", "ledger", "post"]`.

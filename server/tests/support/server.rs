@@ -1,6 +1,7 @@
 //! A whole server inside the test: its own data directory and database, a free port, blocks on
 //! demand. Started, stopped and started again like the program, called through SDK and REST.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
@@ -118,6 +119,11 @@ impl TestServer {
         self.app_key = demo.app_key;
         self.url = format!("http://{}", running.address.unwrap());
         self.running = Some((running, stop));
+    }
+
+    /// Where its metrics are, if they are on.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.running.as_ref().and_then(|(running, _)| running.metrics_address)
     }
 
     /// What it says when it is started with other settings and refuses.

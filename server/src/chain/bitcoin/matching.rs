@@ -46,7 +46,14 @@ pub fn look_through(
     watch: Watch<'_>,
 ) -> Found {
     let mut matcher = Matcher::new(network, watch);
-    transactions.iter().for_each(|transaction| matcher.look(transaction, Place::Block(height)));
+    let keys: Vec<&[u8]> = transactions.iter().flat_map(keys_paid).collect();
+    let watched = watch.addresses.may_watch_each(&keys);
+    let mut rest = watched.as_slice();
+    for transaction in transactions {
+        let (own, later) = rest.split_at(keys_paid(transaction).len());
+        matcher.look_at(transaction, own, Place::Block(height));
+        rest = later;
+    }
     matcher.finish()
 }
 
@@ -69,6 +76,13 @@ impl<'a> Matcher<'a> {
     /// cannot be spent for 100 blocks. Outputs of Litecoin's HogEx are payments like others: that
     /// is how a payer's coins leave MWEB. Outputs of zero are no payments.
     pub fn look(&mut self, transaction: &Transaction, place: Place) {
+        let keys: Vec<&[u8]> = keys_paid(transaction).collect();
+        let watched = self.watch.addresses.may_watch_each(&keys);
+        self.look_at(transaction, &watched, place);
+    }
+
+    /// Looks through one whose outputs' addresses may be watched or not as said.
+    fn look_at(&mut self, transaction: &Transaction, watched: &[bool], place: Place) {
         for input in &transaction.inputs {
             if self.outpoints.contains(input) {
                 let txid = transaction.txid.to_string();
@@ -82,9 +96,9 @@ impl<'a> Matcher<'a> {
             .outputs
             .iter()
             .enumerate()
-            .filter(|(_, output)| {
-                output.units > 0 && self.watch.addresses.may_watch(&output.script)
-            })
+            .zip(watched)
+            .filter(|((_, output), watched)| **watched && output.units > 0)
+            .map(|(output, _)| output)
             .collect();
         if ours.is_empty() {
             return;
@@ -122,6 +136,11 @@ impl<'a> Matcher<'a> {
             consumes: consumes.to_vec(),
         }
     }
+}
+
+/// What a transaction's outputs pay to, in their order.
+fn keys_paid(transaction: &Transaction) -> impl ExactSizeIterator<Item = &[u8]> {
+    transaction.outputs.iter().map(|output| output.script.as_ref())
 }
 
 fn key_of(outpoint: &OutPoint) -> String {
@@ -175,6 +194,28 @@ mod tests {
         assert_eq!(seen, [("o:1", 11), ("o:3", 12)], "zero and strangers are left out");
         let keys = [format!("u:{}:0", "01".repeat(32)), format!("u:{}:7", "02".repeat(32))];
         assert!(found.transfers.iter().all(|transfer| transfer.consumes == keys));
+    }
+
+    #[test]
+    fn a_whole_block_is_looked_through_as_its_transactions_are() {
+        let paying = |kind, scripts: &[u8]| {
+            transaction(kind, scripts.iter().map(|first| output(1, &[*first])).collect())
+        };
+        let block = [
+            paying(TransactionKind::Coinbase, &[5, 5]),
+            paying(TransactionKind::Ordinary, &[4, 5, 6]),
+            paying(TransactionKind::Ordinary, &[]),
+            paying(TransactionKind::Ordinary, &[6]),
+            paying(TransactionKind::HogEx, &[5, 4, 5]),
+        ];
+        let consumed = HashSet::new();
+        let watch = Watch { addresses: &Starts(5), consumed: &consumed };
+        let mut one_by_one = Matcher::new(Network::Ltc, watch);
+        block.iter().for_each(|transaction| one_by_one.look(transaction, Place::Block(7)));
+        let found = look_through(Network::Ltc, 7, &block, watch);
+        let places: Vec<_> = found.transfers.iter().map(|found| found.ordinal.as_str()).collect();
+        assert_eq!(places, ["o:1", "o:0", "o:2"]);
+        assert_eq!(found, one_by_one.finish());
     }
 
     #[test]

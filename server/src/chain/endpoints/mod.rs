@@ -22,6 +22,7 @@ use crate::domain::asset::Network;
 use crate::domain::endpoint::{Endpoint, EndpointState};
 use crate::domain::time::Micros;
 use crate::env::Env;
+use crate::metrics::ReadMeter;
 pub use watchdog::Limits;
 use watchdog::{Fault, Seen, Turn, Watchdog};
 
@@ -52,6 +53,7 @@ pub struct Endpoints {
     readers: Vec<NamedReader>,
     look_every: Duration,
     known: Mutex<Known>,
+    reads: ReadMeter,
 }
 
 /// What changes.
@@ -88,7 +90,14 @@ impl Endpoints {
             turn_height: None,
             trouble: None,
         };
-        Self { network, env, readers, look_every, known: Mutex::new(known) }
+        let (known, reads) = (Mutex::new(known), ReadMeter::default());
+        Self { network, env, readers, look_every, known, reads }
+    }
+
+    /// The same, counting reads there.
+    #[must_use]
+    pub fn counting(self, reads: ReadMeter) -> Self {
+        Self { reads, ..self }
     }
 
     /// How often [`Self::look`] is to be called.
@@ -240,6 +249,12 @@ impl Endpoints {
 
     /// Notes what became of a read through the serving endpoint.
     fn noted<T>(&self, answer: Result<T, ChainError>) -> Result<T, ChainError> {
+        let outcome = match &answer {
+            Ok(_) => "answered",
+            Err(ChainError::Transient(_)) => "failed",
+            Err(_) => "refused",
+        };
+        self.reads.ended(self.network.as_str(), outcome);
         let Err(ChainError::Transient(error)) = &answer else { return answer };
         self.known().trouble.get_or_insert_with(|| Turn::Failed(error.clone()));
         answer

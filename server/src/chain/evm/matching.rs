@@ -91,7 +91,7 @@ pub(super) fn asked_transfer(transaction: &Transaction<'_>, token: Address) -> O
 
 /// The contract whose log of a token's transfer this is; `None` for every other log.
 pub(super) fn transfer_contract(log: &Log<'_>) -> Option<Address> {
-    let [topic, _, _] = log.topics.as_slice() else { return None };
+    let [topic, _, _] = log.topics.three()?;
     // The node's own spelling first: most logs of a block are of other events.
     if log.removed || !topic.eq_ignore_ascii_case(TRANSFER_TOPIC) {
         return None;
@@ -101,7 +101,7 @@ pub(super) fn transfer_contract(log: &Log<'_>) -> Option<Address> {
 
 /// What such a log says was moved.
 pub(super) fn logged_payment(log: &Log<'_>, position: usize) -> Option<Payment> {
-    let [_, from, to] = log.topics.as_slice() else { return None };
+    let [_, from, to] = log.topics.three()?;
     fixed::<32>(log.data)?;
     Some(Payment {
         ordinal: log_ordinal(position),
@@ -153,12 +153,14 @@ pub(super) fn check_receipts(
         return Err(ChainError::Transient(format!("block {hash}: {count} receipts of {all}")));
     }
     let mut next_log = 0;
+    let block_hash = Spelt::of(block.hash);
     for (transaction, receipt) in block.transactions.iter().zip(receipts) {
         check_receipt(block.hash, transaction, receipt)?;
+        let txid = Spelt::of(transaction.hash);
         for log in &receipt.logs {
             let is_next = log.log_index == next_log
-                && fixed(log.transaction_hash).map(B256::new) == Some(transaction.hash)
-                && fixed(log.block_hash).map(B256::new) == Some(block.hash);
+                && txid.is(log.transaction_hash)
+                && block_hash.is(log.block_hash);
             if !is_next {
                 let (hash, txid) = (block.hash, transaction.hash);
                 let text = format!("block {hash}: log {next_log} of {txid} is missing or foreign");
@@ -168,6 +170,22 @@ pub(super) fn check_receipts(
         }
     }
     Ok(())
+}
+
+/// A hash beside its spelling by every node there is: a block's logs repeat two hashes thousands of times.
+struct Spelt {
+    hash: B256,
+    text: String,
+}
+
+impl Spelt {
+    fn of(hash: B256) -> Self {
+        Self { hash, text: hash_text(&hash) }
+    }
+
+    fn is(&self, text: &str) -> bool {
+        self.text == text || fixed(text).map(B256::new) == Some(self.hash)
+    }
 }
 
 /// That a receipt is the transaction's, in this block.

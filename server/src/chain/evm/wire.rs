@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, B256, U256, hex};
-use serde::de::{Error, Visitor};
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Hex digits of the largest quantity, 256 bits.
 const QUANTITY_DIGITS_MAX: usize = 64;
+
+/// Hex digits of the largest 64-bit number.
+const U64_DIGITS_MAX: usize = 16;
 
 /// A block with its transactions, or with their hashes alone.
 #[derive(Debug, Deserialize)]
@@ -75,7 +78,7 @@ pub(super) struct Receipt<'a> {
 pub(super) struct Log<'a> {
     pub address: &'a str,
     #[serde(borrow)]
-    pub topics: Vec<&'a str>,
+    pub topics: Topics<'a>,
     pub data: &'a str,
     pub block_hash: &'a str,
     pub transaction_hash: &'a str,
@@ -84,6 +87,47 @@ pub(super) struct Log<'a> {
     pub log_index: u64,
     #[serde(default)]
     pub removed: bool,
+}
+
+/// A log's topics: the first three, and how many there are. In place, as a block has thousands of logs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Topics<'a> {
+    first: [&'a str; 3],
+    count: usize,
+}
+
+impl<'a> Topics<'a> {
+    /// The three of a log that has just three.
+    pub fn three(&self) -> Option<[&'a str; 3]> {
+        (self.count == 3).then_some(self.first)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Topics<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(TopicsVisitor)
+    }
+}
+
+struct TopicsVisitor;
+
+impl<'de> Visitor<'de> for TopicsVisitor {
+    type Value = Topics<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("topics")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut topics: A) -> Result<Self::Value, A::Error> {
+        let mut read = Topics { first: [""; 3], count: 0 };
+        while let Some(topic) = topics.next_element()? {
+            if let Some(place) = read.first.get_mut(read.count) {
+                *place = topic;
+            }
+            read.count += 1;
+        }
+        Ok(read)
+    }
 }
 
 /// What waits, by account and nonce.
@@ -127,11 +171,17 @@ pub(super) fn fixed<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// A number of at most 256 bits, as JSON-RPC writes quantities. Leading zeros are let pass.
 pub(super) fn number(text: &str) -> Option<U256> {
+    let digits = quantity_digits(text)?;
+    let mut padded = [b'0'; QUANTITY_DIGITS_MAX];
+    padded.get_mut(QUANTITY_DIGITS_MAX - digits.len()..)?.copy_from_slice(digits.as_bytes());
+    let mut bytes = [0; QUANTITY_DIGITS_MAX / 2];
+    hex::decode_to_slice(padded, &mut bytes).ok()?;
+    Some(U256::from_be_bytes(bytes))
+}
+
+fn quantity_digits(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("0x")?;
-    let is_sane = !digits.is_empty()
-        && digits.len() <= QUANTITY_DIGITS_MAX
-        && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    is_sane.then(|| U256::from_str_radix(digits, 16).ok()).flatten()
+    (!digits.is_empty() && digits.len() <= QUANTITY_DIGITS_MAX).then_some(digits)
 }
 
 /// What a text should be, and how it is read.
@@ -187,7 +237,15 @@ pub(super) fn read_address(text: &str) -> Option<Address> {
 }
 
 fn read_count(text: &str) -> Option<u64> {
-    number(text)?.try_into().ok()
+    // Most counts are short, and a block has thousands of them.
+    let digits = quantity_digits(text)?;
+    if digits.len() > U64_DIGITS_MAX {
+        return number(text)?.try_into().ok();
+    }
+    digits.bytes().try_fold(0, |count, digit| {
+        let value = char::from(digit).to_digit(16)?;
+        Some(count << 4 | u64::from(value))
+    })
 }
 
 pub(super) fn hash<'de, D: Deserializer<'de>>(from: D) -> Result<B256, D::Error> {
@@ -237,11 +295,26 @@ mod tests {
         assert_eq!(number(&ones), Some(U256::MAX));
         assert_eq!(number("0x0"), Some(U256::ZERO));
         assert_eq!(number("0x00ff"), Some(U256::from(255)));
-        for bad in ["", "0x", "12", "0x-1", "0x+1", "0x1_0", "0xg", &format!("{ones}0"), "0X1"] {
+        let twice = format!("0x0x{}", "1".repeat(62));
+        let longer = format!("{ones}0");
+        for bad in ["", "0x", "12", "0x-1", "0x+1", "0x1_0", "0xg", &longer, "0X1", &twice] {
             assert_eq!(number(bad), None, "{bad}");
         }
         assert_eq!(read_count("0xffffffffffffffff"), Some(u64::MAX));
         assert_eq!(read_count("0x10000000000000000"), None);
+        assert_eq!(read_count("0x00000000000000000007"), Some(7));
+        for bad in ["", "0x", "7", "0x-1", "0x+1", "0x1_0", "0xg", "0X1", &format!("{ones}0")] {
+            assert_eq!(read_count(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_of_any_number_of_topics_is_read_and_three_are_told() {
+        let topics = |count: usize| {
+            let json = serde_json::to_string(&vec!["0x01"; count]).unwrap();
+            serde_json::from_str::<Topics<'_>>(&json).unwrap().three().map(|three| three.len())
+        };
+        assert_eq!((0..6).map(topics).collect::<Vec<_>>(), [None, None, None, Some(3), None, None]);
     }
 
     #[test]
