@@ -89,11 +89,13 @@ pub(super) fn asked_transfer(transaction: &Transaction<'_>, token: Address) -> O
     })
 }
 
-/// The contract whose log of a token's transfer this is; `None` for every other log.
-pub(super) fn transfer_contract(log: &Log<'_>) -> Option<Address> {
-    let [topic, _, _] = log.topics.three()?;
-    // The node's own spelling first: most logs of a block are of other events.
-    if log.removed || !topic.eq_ignore_ascii_case(TRANSFER_TOPIC) {
+/// The contract whose log says that a token was moved to somebody of interest; `None` for every other log.
+/// Who is paid is asked first: mostly it is a stranger, and nothing else has to be read.
+pub(super) fn transfer_contract(log: &Log<'_>, filter: &dyn AddressFilter) -> Option<Address> {
+    let [topic, _, to] = log.topics.three()?;
+    // The spelling of every node there is, then any other.
+    let is_transfer = topic == TRANSFER_TOPIC || topic.eq_ignore_ascii_case(TRANSFER_TOPIC);
+    if log.removed || !is_transfer || !filter.may_watch(account_in(&fixed(to)?)?.as_slice()) {
         return None;
     }
     read_address(log.address)

@@ -193,7 +193,7 @@ impl EvmReader {
             }
             others.extend(known.carried(transaction, watch.addresses));
             for (position, log) in receipt.logs.iter().enumerate() {
-                let Some(contract) = transfer_contract(log) else { continue };
+                let Some(contract) = transfer_contract(log, watch.addresses) else { continue };
                 if contract == token {
                     let payment = logged_payment(log, position);
                     found.extend(

@@ -68,7 +68,7 @@ impl KnownCoins {
     ) -> Vec<UnexpectedTransfer> {
         let logs = receipt.logs.iter().enumerate();
         logs.filter_map(|(position, log)| {
-            self.told(transfer_contract(log)?, log, position, transaction, filter)
+            self.told(transfer_contract(log, filter)?, log, position, transaction, filter)
         })
         .collect()
     }
