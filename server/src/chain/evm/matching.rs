@@ -89,16 +89,39 @@ pub(super) fn asked_transfer(transaction: &Transaction<'_>, token: Address) -> O
     })
 }
 
-/// The contract whose log says that a token was moved to somebody of interest; `None` for every other log.
-/// Who is paid is asked first: mostly it is a stranger, and nothing else has to be read.
-pub(super) fn transfer_contract(log: &Log<'_>, filter: &dyn AddressFilter) -> Option<Address> {
+/// Whom a log of a token's transfer pays; `None` for every other log. Asked before anything else of a log is
+/// read: mostly it is a stranger.
+pub(super) fn paid_account(log: &Log<'_>) -> Option<Address> {
     let [topic, _, to] = log.topics.three()?;
     // The spelling of every node there is, then any other.
     let is_transfer = topic == TRANSFER_TOPIC || topic.eq_ignore_ascii_case(TRANSFER_TOPIC);
-    if log.removed || !is_transfer || !filter.may_watch(account_in(&fixed(to)?)?.as_slice()) {
-        return None;
-    }
-    read_address(log.address)
+    if log.removed || !is_transfer { None } else { account_in(&fixed(to)?) }
+}
+
+/// A log of a token's transfer to somebody of interest.
+pub(super) struct ToldTransfer<'a> {
+    pub transaction: &'a Transaction<'a>,
+    pub log: &'a Log<'a>,
+    /// The log's place in its receipt.
+    pub position: usize,
+}
+
+/// The transfers to somebody of interest that a block's successful transactions logged, in their order.
+pub(super) fn told_transfers<'a>(
+    block: &'a Block<Transaction<'a>>,
+    receipts: &'a [Receipt<'a>],
+    filter: &dyn AddressFilter,
+) -> Vec<ToldTransfer<'a>> {
+    let succeeded = block.transactions.iter().zip(receipts).filter(|(_, one)| one.succeeded());
+    let logs = succeeded.flat_map(|(transaction, receipt)| {
+        let logs = receipt.logs.iter().enumerate();
+        logs.map(move |(position, log)| ToldTransfer { transaction, log, position })
+    });
+    let (paid, told): (Vec<Address>, Vec<ToldTransfer<'a>>) =
+        logs.filter_map(|told| Some((paid_account(told.log)?, told))).unzip();
+    let keys: Vec<&[u8]> = paid.iter().map(|account| account.as_slice()).collect();
+    let watched = filter.may_watch_each(&keys);
+    told.into_iter().zip(watched).filter(|(_, watched)| *watched).map(|(told, _)| told).collect()
 }
 
 /// What such a log says was moved.

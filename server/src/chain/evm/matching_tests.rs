@@ -55,8 +55,8 @@ fn log(value: U256) -> Value {
 fn units_of(log: &Value) -> Option<u128> {
     let text = log.to_string();
     let log: Log<'_> = serde_json::from_str(&text).unwrap();
-    let payment =
-        logged_payment(&log, 4).filter(|_| transfer_contract(&log, &Only(OURS)) == Some(TOKEN))?;
+    let is_ours = paid_account(&log) == Some(OURS) && read_address(log.address) == Some(TOKEN);
+    let payment = logged_payment(&log, 4).filter(|_| is_ours)?;
     let of = transaction(Some(TOKEN), U256::ZERO, "0x");
     let transfer = payment.for_us(&of, Asset::UsdtBep20, &Only(OURS))?;
     assert_eq!(transfer.ordinal, "l:4");

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use super::calls::CallsAsked;
 use super::matching::{
     Payment, carried, check_receipt, check_receipts, check_transactions, consumptions,
-    logged_payment, transfer_contract,
+    logged_payment, told_transfers,
 };
 use super::rpc::{Answer, EvmRpc, is_not_offered, meaning, read, refusal};
-use super::wire::{Block, Receipt, Transaction, hash_text, number};
+use super::wire::{Block, Receipt, Transaction, hash_text, number, read_address};
 use super::{EvmSettings, Parameters, SetupError};
 use crate::chain::bitcoin::rpc::CallError;
 use crate::chain::{
@@ -186,23 +186,19 @@ impl EvmReader {
         let receipts: Vec<Receipt<'_>> = read("receipts", receipts)?;
         check_receipts(block, &receipts)?;
         let (asset, known) = (self.parameters.asset(), &self.parameters.known);
-        let (mut found, mut others) = (Vec::new(), Vec::new());
-        for (transaction, receipt) in block.transactions.iter().zip(&receipts) {
-            if !receipt.succeeded() {
-                continue;
-            }
-            others.extend(known.carried(transaction, watch.addresses));
-            for (position, log) in receipt.logs.iter().enumerate() {
-                let Some(contract) = transfer_contract(log, watch.addresses) else { continue };
-                if contract == token {
-                    let payment = logged_payment(log, position);
-                    found.extend(
-                        payment.and_then(|p| p.for_us(transaction, asset, watch.addresses)),
-                    );
-                } else {
-                    let told = known.told(contract, log, position, transaction, watch.addresses);
-                    others.extend(told);
-                }
+        let mut found = Vec::new();
+        let succeeded = block.transactions.iter().zip(&receipts).filter(|(_, one)| one.succeeded());
+        let mut others: Vec<UnexpectedTransfer> = succeeded
+            .filter_map(|(transaction, _)| known.carried(transaction, watch.addresses))
+            .collect();
+        for told in told_transfers(block, &receipts, watch.addresses) {
+            if read_address(told.log.address) == Some(token) {
+                let payment = logged_payment(told.log, told.position);
+                found.extend(
+                    payment.and_then(|p| p.for_us(told.transaction, asset, watch.addresses)),
+                );
+            } else {
+                others.extend(known.told(&told, watch.addresses));
             }
         }
         Ok((found, others))

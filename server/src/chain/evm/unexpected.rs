@@ -5,10 +5,12 @@
 use alloy::primitives::Address;
 
 use super::EvmReader;
-use super::matching::{Payment, carried, check_receipts, logged_payment, transfer_contract};
+use super::matching::{
+    Payment, ToldTransfer, carried, check_receipts, logged_payment, told_transfers,
+};
 use super::reader::Transactions;
 use super::rpc::read;
-use super::wire::{Log, Receipt, Transaction, hash_text};
+use super::wire::{Receipt, Transaction, hash_text, read_address};
 use crate::chain::{AddressFilter, ChainError, UnexpectedTransfer, Watch};
 use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
@@ -59,31 +61,15 @@ impl KnownCoins {
         known_payment(&carried(transaction)?, coin, transaction, filter)
     }
 
-    /// Known tokens that a transaction moved to somebody of interest. Its success is the caller's matter.
-    pub fn logged(
-        &self,
-        transaction: &Transaction<'_>,
-        receipt: &Receipt<'_>,
-        filter: &dyn AddressFilter,
-    ) -> Vec<UnexpectedTransfer> {
-        let logs = receipt.logs.iter().enumerate();
-        logs.filter_map(|(position, log)| {
-            self.told(transfer_contract(log, filter)?, log, position, transaction, filter)
-        })
-        .collect()
-    }
-
-    /// What a log of `contract` says, if that is a known token.
+    /// What a log says, if its contract is a known token.
     pub fn told(
         &self,
-        contract: Address,
-        log: &Log<'_>,
-        position: usize,
-        transaction: &Transaction<'_>,
+        told: &ToldTransfer<'_>,
         filter: &dyn AddressFilter,
     ) -> Option<UnexpectedTransfer> {
-        let coin = self.token(contract)?;
-        known_payment(&logged_payment(log, position)?, coin, transaction, filter)
+        let coin = self.token(read_address(told.log.address)?)?;
+        let payment = logged_payment(told.log, told.position)?;
+        known_payment(&payment, coin, told.transaction, filter)
     }
 }
 
@@ -134,9 +120,8 @@ impl EvmReader {
         let answer = self.receipts(block).await?;
         let receipts: Vec<Receipt<'_>> = read("receipts", &answer)?;
         check_receipts(block, &receipts)?;
-        let all = block.transactions.iter().zip(&receipts);
-        let succeeded = all.filter(|(_, receipt)| receipt.succeeded());
-        Ok(succeeded.flat_map(|(of, receipt)| known.logged(of, receipt, watch.addresses)).collect())
+        let told = told_transfers(block, &receipts, watch.addresses);
+        Ok(told.iter().filter_map(|told| known.told(told, watch.addresses)).collect())
     }
 }
 
