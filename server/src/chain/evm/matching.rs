@@ -101,9 +101,26 @@ pub(super) fn paid_account(log: &Log<'_>) -> Option<Address> {
 /// A log of a token's transfer to somebody of interest.
 pub(super) struct ToldTransfer<'a> {
     pub transaction: &'a Transaction<'a>,
-    pub log: &'a Log<'a>,
+    /// The token.
+    pub contract: Address,
+    log: &'a Log<'a>,
     /// The log's place in its receipt.
-    pub position: usize,
+    position: usize,
+}
+
+impl ToldTransfer<'_> {
+    /// What it says was moved.
+    pub fn payment(&self) -> Option<Payment> {
+        logged_payment(self.log, self.position)
+    }
+}
+
+/// The transactions of a block that succeeded, each with its receipt.
+pub(super) fn succeeded<'a>(
+    block: &'a Block<Transaction<'a>>,
+    receipts: &'a [Receipt<'a>],
+) -> impl Iterator<Item = (&'a Transaction<'a>, &'a Receipt<'a>)> {
+    block.transactions.iter().zip(receipts).filter(|(_, receipt)| receipt.succeeded())
 }
 
 /// The transfers to somebody of interest that a block's successful transactions logged, in their order.
@@ -112,16 +129,19 @@ pub(super) fn told_transfers<'a>(
     receipts: &'a [Receipt<'a>],
     filter: &dyn AddressFilter,
 ) -> Vec<ToldTransfer<'a>> {
-    let succeeded = block.transactions.iter().zip(receipts).filter(|(_, one)| one.succeeded());
-    let logs = succeeded.flat_map(|(transaction, receipt)| {
-        let logs = receipt.logs.iter().enumerate();
-        logs.map(move |(position, log)| ToldTransfer { transaction, log, position })
+    let logs = succeeded(block, receipts).flat_map(|(transaction, receipt)| {
+        receipt.logs.iter().enumerate().map(move |(position, log)| (transaction, position, log))
     });
-    let (paid, told): (Vec<Address>, Vec<ToldTransfer<'a>>) =
-        logs.filter_map(|told| Some((paid_account(told.log)?, told))).unzip();
+    let (paid, logs): (Vec<Address>, Vec<_>) =
+        logs.filter_map(|found| Some((paid_account(found.2)?, found))).unzip();
     let keys: Vec<&[u8]> = paid.iter().map(|account| account.as_slice()).collect();
     let watched = filter.may_watch_each(&keys);
-    told.into_iter().zip(watched).filter(|(_, watched)| *watched).map(|(told, _)| told).collect()
+    let ours = logs.into_iter().zip(watched).filter(|(_, watched)| *watched);
+    ours.filter_map(|((transaction, position, log), _)| {
+        let contract = read_address(log.address)?;
+        Some(ToldTransfer { transaction, contract, log, position })
+    })
+    .collect()
 }
 
 /// What such a log says was moved.

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::calls::CallsAsked;
 use super::matching::{
-    Payment, carried, check_receipt, check_receipts, check_transactions, consumptions,
-    logged_payment, told_transfers,
+    Payment, carried, check_receipt, check_receipts, check_transactions, consumptions, succeeded,
+    told_transfers,
 };
 use super::rpc::{Answer, EvmRpc, is_not_offered, meaning, read, refusal};
-use super::wire::{Block, Receipt, Transaction, hash_text, number, read_address};
+use super::wire::{Block, Receipt, Transaction, hash_text, number};
 use super::{EvmSettings, Parameters, SetupError};
 use crate::chain::bitcoin::rpc::CallError;
 use crate::chain::{
@@ -187,13 +187,12 @@ impl EvmReader {
         check_receipts(block, &receipts)?;
         let (asset, known) = (self.parameters.asset(), &self.parameters.known);
         let mut found = Vec::new();
-        let succeeded = block.transactions.iter().zip(&receipts).filter(|(_, one)| one.succeeded());
-        let mut others: Vec<UnexpectedTransfer> = succeeded
+        let mut others: Vec<UnexpectedTransfer> = succeeded(block, &receipts)
             .filter_map(|(transaction, _)| known.carried(transaction, watch.addresses))
             .collect();
         for told in told_transfers(block, &receipts, watch.addresses) {
-            if read_address(told.log.address) == Some(token) {
-                let payment = logged_payment(told.log, told.position);
+            if told.contract == token {
+                let payment = told.payment();
                 found.extend(
                     payment.and_then(|p| p.for_us(told.transaction, asset, watch.addresses)),
                 );

@@ -5,12 +5,10 @@
 use alloy::primitives::Address;
 
 use super::EvmReader;
-use super::matching::{
-    Payment, ToldTransfer, carried, check_receipts, logged_payment, told_transfers,
-};
+use super::matching::{Payment, ToldTransfer, carried, check_receipts, told_transfers};
 use super::reader::Transactions;
 use super::rpc::read;
-use super::wire::{Receipt, Transaction, hash_text, read_address};
+use super::wire::{Receipt, Transaction, hash_text};
 use crate::chain::{AddressFilter, ChainError, UnexpectedTransfer, Watch};
 use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
@@ -67,9 +65,8 @@ impl KnownCoins {
         told: &ToldTransfer<'_>,
         filter: &dyn AddressFilter,
     ) -> Option<UnexpectedTransfer> {
-        let coin = self.token(read_address(told.log.address)?)?;
-        let payment = logged_payment(told.log, told.position)?;
-        known_payment(&payment, coin, told.transaction, filter)
+        let coin = self.token(told.contract)?;
+        known_payment(&told.payment()?, coin, told.transaction, filter)
     }
 }
 
