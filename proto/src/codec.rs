@@ -19,29 +19,17 @@ const BUFFER_BYTES: usize = 960;
 const YIELD_BYTES: usize = 32 * 1024;
 
 /// The codec of every generated client.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct SmallBuffers<T, U>(PhantomData<(T, U)>);
 
 /// The codec of every generated server: the same, but an undecodable request is its caller's fault. gRPC's
 /// own INTERNAL would say that the server failed; for a client, whose answer it is, that is true.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Served<T, U>(PhantomData<(T, U)>);
 
 /// Reads requests.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestDecoder<U>(PhantomData<U>);
-
-impl<T, U> Default for SmallBuffers<T, U> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T, U> Default for Served<T, U> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
 
 impl<T, U> Codec for SmallBuffers<T, U>
 where
