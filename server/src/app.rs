@@ -151,6 +151,8 @@ struct Core {
     /// Only where there is work for it.
     signer: Option<Arc<LocalSigner>>,
     signals: Signals,
+    /// Who may call what, of every method of the contract.
+    rules: AccessRules,
     meters: Meters,
     chains: networks::Chains,
     terms: BTreeMap<Network, NetworkTerms>,
@@ -165,7 +167,10 @@ struct Core {
 impl Core {
     async fn build(config: &Config, role: Role, env: Env) -> anyhow::Result<Self> {
         prepare_directory(&config.data_dir)?;
-        let meters = Meters::new(calls_of(role, &env)?);
+        let rules = AccessRules::read(DESCRIPTOR_SET)?;
+        // Where no calls are answered, none are counted.
+        let paths = rules.paths().filter(|_| role.serves());
+        let meters = Meters::new(CallMeter::new(env.clone(), paths));
         let db = open_database(config, role).await?.counting(meters.units.clone());
         env.set_business_offset(deployment::business_offset(&db).await?);
         // Whoever only answers calls has no key, not even for a moment.
@@ -188,7 +193,7 @@ impl Core {
         };
         let key_file = secrets_file(config);
         let secrets = Arc::new(SecretBox::open_or_create(&key_file, &env)?);
-        let gateway = gateway(config)?;
+        let gateway = gateway(config, &rules)?;
         let manage = Arc::new(ManageKeys {
             db: db.clone(),
             env: env.clone(),
@@ -202,6 +207,7 @@ impl Core {
             bodies: BodyWriter::new(&gateway)?,
             client: webhook_client(config, &env)?,
             signals: Signals::default(),
+            rules,
             meters,
             db,
             env,
@@ -217,7 +223,7 @@ impl Core {
 
 /// What writes and signs webhook bodies as deliveries do, for whoever replays them.
 pub fn webhook_bodies(config: &Config) -> anyhow::Result<BodyWriter> {
-    Ok(BodyWriter::new(&gateway(config)?)?)
+    Ok(BodyWriter::new(&gateway(config, &AccessRules::read(DESCRIPTOR_SET)?)?)?)
 }
 
 /// Where the key is that seals secrets at rest.
@@ -296,9 +302,8 @@ async fn stamp(config: &Config, db: &Db, wallet_id: &str, env: &Env) -> anyhow::
     Ok(())
 }
 
-fn gateway(config: &Config) -> anyhow::Result<Gateway> {
-    let rules = AccessRules::read(DESCRIPTOR_SET)?;
-    let served = server::rest_services(&rules, config.is_sandbox());
+fn gateway(config: &Config, rules: &AccessRules) -> anyhow::Result<Gateway> {
+    let served = server::rest_services(rules, config.is_sandbox());
     let settings = rpc_gateway::Settings {
         body_bytes_max: config.http.body_bytes_max,
         unknown_fields: match config.rest.unknown_fields {
@@ -328,12 +333,6 @@ fn target_policy(is_sandbox: bool) -> TargetPolicy {
 
 fn webhook_url_problem(is_sandbox: bool, url: &str) -> Result<(), String> {
     check_url(&target_policy(is_sandbox), url).map(drop).map_err(|error| error.to_string())
-}
-
-/// Counts the calls of the contract, where any are answered.
-fn calls_of(role: Role, env: &Env) -> anyhow::Result<CallMeter> {
-    let rules = AccessRules::read(DESCRIPTOR_SET)?;
-    Ok(CallMeter::new(env.clone(), rules.paths().filter(|_| role.serves())))
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

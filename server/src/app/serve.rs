@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cryptopayment_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,7 +11,6 @@ use tonic_health::server::HealthReporter;
 use super::{Core, admin_socket, networks};
 use crate::config::Config;
 use crate::rates::RateSource;
-use crate::transport::access::AccessRules;
 use crate::transport::auth::Authenticator;
 use crate::transport::convert::Chains;
 use crate::transport::grpc::admin::AdminApi;
@@ -46,8 +44,7 @@ pub async fn spawn(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<HealthReporter> {
-    let rules = AccessRules::read(DESCRIPTOR_SET)?;
-    let (db, env) = (core.db.clone(), core.env.clone());
+    let (db, env, rules) = (core.db.clone(), core.env.clone(), core.rules.clone());
     let failures_max = config.http.failed_authentications_per_minute_max;
     let auth = Authenticator::new(db, env, rules, config.is_sandbox(), failures_max);
     let create = Arc::new(create_invoice(core, config, rates, tasks));
