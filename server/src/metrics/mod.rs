@@ -92,6 +92,11 @@ pub struct OpenUnit {
 }
 
 impl OpenUnit {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// What it has come to so far.
     pub fn reaches(&mut self, end: UnitEnd) {
         self.end = end;

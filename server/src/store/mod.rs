@@ -170,7 +170,7 @@ impl Db {
 
     /// Begins a unit of work. `name` is what its failpoints are called.
     pub async fn begin(&self, name: &'static str) -> Result<UnitOfWork> {
-        UnitOfWork::begin(&self.writer, name, self.units.begin(name)).await
+        UnitOfWork::begin(&self.writer, self.units.begin(name)).await
     }
 }
 

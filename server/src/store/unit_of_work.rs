@@ -55,7 +55,6 @@ pub struct NewEvent {
 /// One transaction. Dropped without a commit it changes nothing.
 pub struct UnitOfWork {
     transaction: DatabaseTransaction,
-    name: &'static str,
     events: Vec<NewEvent>,
     counted: OpenUnit,
 }
@@ -66,11 +65,7 @@ struct Next {
 }
 
 impl UnitOfWork {
-    pub(super) async fn begin(
-        db: &DatabaseConnection,
-        name: &'static str,
-        mut counted: OpenUnit,
-    ) -> Result<Self> {
+    pub(super) async fn begin(db: &DatabaseConnection, mut counted: OpenUnit) -> Result<Self> {
         // SQLite takes the write lock at once: a later upgrade could fail half way.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -78,7 +73,7 @@ impl UnitOfWork {
         };
         let transaction = db.begin_with_options(options).await?;
         counted.reaches(UnitEnd::RolledBack);
-        Ok(Self { transaction, name, events: Vec::new(), counted })
+        Ok(Self { transaction, events: Vec::new(), counted })
     }
 
     /// For this room's queries inside the transaction.
@@ -106,7 +101,7 @@ impl UnitOfWork {
         for (merchant_id, events) in by_merchant {
             self.append(merchant_id, events).await?;
         }
-        failpoint::hit(self.name, "before_commit");
+        failpoint::hit(self.counted.name(), "before_commit");
         let committed = self.transaction.commit().await.map_err(StoreError::from);
         self.counted.reaches(match &committed {
             Ok(()) => UnitEnd::Committed,
@@ -114,7 +109,7 @@ impl UnitOfWork {
             Err(_) => UnitEnd::Failed,
         });
         committed?;
-        failpoint::hit(self.name, "after_commit");
+        failpoint::hit(self.counted.name(), "after_commit");
         Ok(any)
     }
 
