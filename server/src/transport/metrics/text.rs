@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::endpoint::{EndpointState, NetworkState};
 use crate::metrics::Meters;
+use crate::store::figures::COUNTED_ROWS_MAX;
 use crate::usecase::take_figures::{Figures, NetworkFigures, RateFigures};
 
 /// What every name begins with.
@@ -90,6 +91,11 @@ fn one(registry: &mut Registry, name: &str, help: &str, value: u64) {
     registry.register(name, help, gauge);
 }
 
+/// What a figure is whose count ends at a limit.
+fn limited(about: &str) -> String {
+    format!("{about} counted up to {COUNTED_ROWS_MAX}")
+}
+
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -155,13 +161,10 @@ fn network_states(registry: &mut Registry, networks: &[NetworkFigures]) {
 fn network_counts(registry: &mut Registry, networks: &[NetworkFigures]) {
     let about = ("network_addresses", "Addresses that were made so far, which the scanner watches");
     of_each(registry, about, networks, |one| Some(one.counts.addresses));
-    let about = (
-        "network_addresses_free",
-        "Addresses that no process has taken for its invoices yet, counted up to 10000",
-    );
+    let help = limited("Addresses that no process has taken for its invoices yet,");
+    let about = ("network_addresses_free", help.as_str());
     of_each(registry, about, networks, |one| Some(one.counts.addresses_free));
-    let help = "Open invoices, each status counted up to 10000";
-    let invoices = gauges(registry, "invoices_open", help);
+    let invoices = gauges(registry, "invoices_open", &limited("Open invoices, each status"));
     for one in networks {
         let counts = one.counts;
         for (status, count) in
@@ -200,16 +203,16 @@ fn endpoints(registry: &mut Registry, networks: &[NetworkFigures]) {
 
 fn queues(registry: &mut Registry, figures: &Figures) {
     let queues = figures.queues;
-    let help = "Webhook deliveries that are still to be made, counted up to 10000";
-    one(registry, "webhook_deliveries_pending", help, queues.deliveries_pending);
-    let help = "Webhook deliveries on record that failed for good, counted up to 10000";
-    one(registry, "webhook_deliveries_failed", help, queues.deliveries_failed);
+    let help = limited("Webhook deliveries that are still to be made,");
+    one(registry, "webhook_deliveries_pending", &help, queues.deliveries_pending);
+    let help = limited("Webhook deliveries on record that failed for good,");
+    one(registry, "webhook_deliveries_failed", &help, queues.deliveries_failed);
     let help = "How long ago the oldest pending delivery was due; 0 when none is";
     one(registry, "webhook_oldest_due_seconds", help, figures.oldest_due_age.as_secs());
     let help = "Events that no delivery was made of yet";
     one(registry, "events_undispatched", help, queues.events_undispatched);
-    let help = "Unexpected deposits that nobody settled, counted up to 10000";
-    one(registry, "unexpected_deposits_open", help, queues.unexpected_deposits);
+    let help = limited("Unexpected deposits that nobody settled,");
+    one(registry, "unexpected_deposits_open", &help, queues.unexpected_deposits);
 }
 
 fn rates(registry: &mut Registry, rates: &[RateFigures]) {
