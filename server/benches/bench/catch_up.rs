@@ -6,19 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cryptopayment::chain::sandbox::{Sandbox, SandboxChain};
+use cryptopayment::chain::sandbox::SandboxChain;
 use cryptopayment::chain::{
     Block, BlockRef, ChainError, ChainReader, Head, Mempool, SandboxControl as _, Watch,
 };
 use cryptopayment::domain::asset::Network;
-use cryptopayment::signals::Signals;
 use cryptopayment::store::cursor;
-use cryptopayment::worker::Step;
-use cryptopayment::worker::scan::Scanner;
+use cryptopayment::worker::watch_set::WatchSet;
 
 use super::measure::{Series, figure, goal, heading};
-use crate::support::core::{Core, NETWORK};
-use crate::support::server::{Engine, fresh_database};
+use super::scan::{catch_up, scanner, simulated};
+use crate::support::core::NETWORK;
+use crate::support::server::Engine;
 
 /// Rounds.
 const ROUNDS: usize = 3;
@@ -32,15 +31,9 @@ const GOAL: f64 = 3.0;
 /// Runs it on one engine.
 pub async fn run(engine: Engine) {
     heading(&format!("Catching up, {engine:?}, a node {NODE_MILLISECONDS} ms away"));
-    let directory = tempfile::tempdir().unwrap();
-    let url = fresh_database(engine, directory.path()).await;
-    let core = Core::new(&url, directory.path()).await;
-    let sandbox = Sandbox::open(&directory.path().join("chain.sqlite"), core.env.clone()).await;
-    let chain = Arc::new(sandbox.unwrap().chain(NETWORK).await.unwrap());
+    let (_directory, core, chain) = simulated(engine).await;
     let node = Arc::new(Distant::of(Arc::clone(&chain)));
-    let (db, env, signals) = (core.db.clone(), core.env.clone(), Signals::default());
-    let holder = env.new_id();
-    let mut scanner = Scanner::new(db, env, Arc::clone(&node) as _, signals, holder);
+    let mut scanner = scanner(&core, Arc::clone(&node) as _);
     catch_up(&mut scanner).await;
     node.most.store(0, Ordering::SeqCst);
     let mut ours = Series::new("catching up, blocks read and written", "blocks/s");
@@ -61,23 +54,12 @@ pub async fn run(engine: Engine) {
     assert_eq!(cursor::get(&core.db, NETWORK).await.unwrap().unwrap().height, head);
 }
 
-async fn catch_up(scanner: &mut Scanner) {
-    while scanner.tick().await.unwrap() == Step::More {}
-}
-
 async fn one_by_one(node: &Distant, first: u64) {
     let consumed = std::collections::HashSet::new();
-    let watch = Watch { addresses: &Nobody, consumed: &consumed };
+    let nobody = WatchSet::of([]);
+    let watch = Watch { addresses: &nobody, consumed: &consumed };
     for height in first..first + u64::from(BLOCKS) {
         assert!(node.block_at(height, watch).await.unwrap().is_some());
-    }
-}
-
-struct Nobody;
-
-impl cryptopayment::chain::AddressFilter for Nobody {
-    fn may_watch(&self, _: &[u8]) -> bool {
-        false
     }
 }
 

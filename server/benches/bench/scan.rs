@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use cryptopayment::chain::sandbox::Sandbox;
-use cryptopayment::chain::{ChainReader as _, SandboxControl as _};
+use cryptopayment::chain::sandbox::{Sandbox, SandboxChain};
+use cryptopayment::chain::{ChainReader, SandboxControl as _};
 use cryptopayment::signals::Signals;
 use cryptopayment::store::cursor;
 use cryptopayment::worker::Step;
 use cryptopayment::worker::scan::Scanner;
+use tempfile::TempDir;
 
 use super::measure::{Series, heading};
 use crate::support::core::{Core, NETWORK, request};
@@ -26,14 +27,8 @@ const INVOICES: usize = 50;
 /// Runs it on one engine.
 pub async fn run(engine: Engine) {
     heading(&format!("Block scan of the sandbox, {engine:?}"));
-    let directory = tempfile::tempdir().unwrap();
-    let url = fresh_database(engine, directory.path()).await;
-    let core = Core::new(&url, directory.path()).await;
-    let sandbox = Sandbox::open(&directory.path().join("chain.sqlite"), core.env.clone()).await;
-    let chain = Arc::new(sandbox.unwrap().chain(NETWORK).await.unwrap());
-    let (db, env, signals) = (core.db.clone(), core.env.clone(), Signals::default());
-    let holder = env.new_id();
-    let mut scanner = Scanner::new(db, env, Arc::clone(&chain) as _, signals, holder);
+    let (_directory, core, chain) = simulated(engine).await;
+    let mut scanner = scanner(&core, Arc::clone(&chain) as _);
     catch_up(&mut scanner).await;
     core.fill(200).await;
     catch_up(&mut scanner).await;
@@ -62,6 +57,24 @@ pub async fn run(engine: Engine) {
     assert_eq!(cursor::get(&core.db, NETWORK).await.unwrap().unwrap().height, head);
 }
 
-async fn catch_up(scanner: &mut Scanner) {
+/// A fresh database and a simulated chain, in a directory that is to outlive them.
+pub async fn simulated(engine: Engine) -> (TempDir, Core, Arc<SandboxChain>) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = fresh_database(engine, directory.path()).await;
+    let core = Core::new(&url, directory.path()).await;
+    let sandbox = Sandbox::open(&directory.path().join("chain.sqlite"), core.env.clone()).await;
+    let chain = Arc::new(sandbox.unwrap().chain(NETWORK).await.unwrap());
+    (directory, core, chain)
+}
+
+/// What reads a chain into the database.
+pub fn scanner(core: &Core, chain: Arc<dyn ChainReader>) -> Scanner {
+    let (db, env, signals) = (core.db.clone(), core.env.clone(), Signals::default());
+    let holder = env.new_id();
+    Scanner::new(db, env, chain, signals, holder)
+}
+
+/// Reads until there is nothing left to read.
+pub async fn catch_up(scanner: &mut Scanner) {
     while scanner.tick().await.unwrap() == Step::More {}
 }
