@@ -89,7 +89,8 @@ impl Anvil {
         let nonce = self.payers[0].nonce.load(Ordering::SeqCst);
         let call = TxKind::Call(to);
         let value = U256::from(units);
-        self.sign_on(chain_id, 0, nonce, FEE_PER_GAS, call, value, Vec::new(), PLAIN_GAS).raw
+        let here = self.unsigned(nonce, FEE_PER_GAS, call, value, Vec::new(), PLAIN_GAS);
+        self.signed(0, TxEip1559 { chain_id, ..here }).raw
     }
 
     /// Sends signed bytes.
@@ -163,23 +164,20 @@ impl Anvil {
         data: Vec<u8>,
         gas: u64,
     ) -> Sent {
-        self.sign_on(self.chain_id, payer, nonce, fee, to, value, data, gas)
+        self.signed(payer, self.unsigned(nonce, fee, to, value, data, gas))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a transaction has as many fields")]
-    fn sign_on(
+    fn unsigned(
         &self,
-        chain_id: u64,
-        payer: usize,
         nonce: u64,
         fee: u128,
         to: TxKind,
         value: U256,
         data: Vec<u8>,
         gas_limit: u64,
-    ) -> Sent {
-        let unsigned = TxEip1559 {
-            chain_id,
+    ) -> TxEip1559 {
+        TxEip1559 {
+            chain_id: self.chain_id,
             nonce,
             gas_limit,
             max_fee_per_gas: fee,
@@ -188,7 +186,11 @@ impl Anvil {
             value,
             access_list: Default::default(),
             input: Bytes::from(data),
-        };
+        }
+    }
+
+    fn signed(&self, payer: usize, unsigned: TxEip1559) -> Sent {
+        let (nonce, fee) = (unsigned.nonce, unsigned.max_fee_per_gas);
         let message = Message::from_digest(unsigned.signature_hash().0);
         let signature = self.curve.sign_ecdsa_recoverable(&message, &self.payers[payer].secret);
         let (recovery, bytes) = signature.serialize_compact();
