@@ -8,6 +8,8 @@
 
 #[path = "bench/blocks.rs"]
 mod blocks;
+#[path = "bench/by_hand.rs"]
+mod by_hand;
 #[path = "bench/calls.rs"]
 mod calls;
 #[path = "bench/catch_up.rs"]
@@ -26,6 +28,8 @@ mod measure;
 mod raw;
 #[path = "bench/scan.rs"]
 mod scan;
+#[path = "bench/start.rs"]
+mod start;
 #[path = "bench/streams.rs"]
 mod streams;
 #[path = "../tests/support/mod.rs"]
@@ -73,6 +77,7 @@ async fn main() {
         scan::run(Engine::Sqlite).await;
         scan::run(Engine::Postgres).await;
         catch_up::run(Engine::Sqlite).await;
+        start::run().await;
     }
     if chosen("blocks") {
         blocks::run().await;

@@ -13,9 +13,12 @@ use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 
 use super::measure::{Series, cpu_ticks};
+use crate::support::server::TestServer;
 
 /// The word that makes the program this end.
 pub const COMMAND: &str = "load";
+/// Callers at once.
+const CALLERS: usize = 64;
 /// gRPC callers that share a connection.
 const CALLERS_PER_CONNECTION: usize = 16;
 /// Watchers that share a connection: as many streams as the listener allows on one.
@@ -35,7 +38,19 @@ pub struct Load<'a> {
     pub extra: String,
 }
 
-impl Load<'_> {
+impl<'a> Load<'a> {
+    /// Calls by as many callers as are usual, of a server's own or of a peer with its credentials.
+    pub fn new(
+        kind: &'a str,
+        url: &'a str,
+        server: &'a TestServer,
+        count: usize,
+        extra: &str,
+    ) -> Self {
+        let credentials = &server.credentials;
+        Self { kind, url, credentials, count, callers: CALLERS, extra: extra.to_owned() }
+    }
+
     /// Starts it. It ends when it has made its calls.
     pub fn start(&self) -> (Child, BufReader<ChildStdout>) {
         let (key, secret) = self.credentials;

@@ -52,6 +52,17 @@ impl Series {
         spread(&self.cpu_micros).1
     }
 
+    /// Its rate as a part of another's: of each round beside the other's, which ran just before or after it
+    /// on the same machine in the same mood, the median.
+    pub fn rate_beside(&self, other: &Self) -> f64 {
+        beside(&self.rates, &other.rates)
+    }
+
+    /// The same of CPU time.
+    pub fn cpu_beside(&self, other: &Self) -> f64 {
+        beside(&self.cpu_micros, &other.cpu_micros)
+    }
+
     /// The series' line.
     pub fn print(&self) {
         let (min, median, max) = spread(&self.rates);
@@ -78,6 +89,12 @@ pub fn goal(what: &str, ratio: f64, goal: f64, at_most: bool) {
 /// A figure without a goal.
 pub fn figure(what: &str, value: f64, unit: &str) {
     println!("  {what:<46} {value:>9.2} {unit}");
+}
+
+/// The median of the rounds' ratios.
+fn beside(these: &[f64], those: &[f64]) -> f64 {
+    let ratios: Vec<f64> = these.iter().zip(those).map(|(this, that)| this / that).collect();
+    spread(&ratios).1
 }
 
 /// Minimum, median and maximum.

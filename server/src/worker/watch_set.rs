@@ -2,7 +2,9 @@
 //! resolved in the database, so a collision costs a look-up and never a wrong credit. While it loads it
 //! says yes to everything, so that scanning need not wait for it.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
 
 use super::fingerprints::Fingerprints;
 use crate::chain::AddressFilter;
@@ -15,6 +17,8 @@ const LOADED_ADDRESSES_MAX: u32 = 50_000;
 /// The watched addresses of one network.
 #[derive(Default)]
 pub struct WatchSet {
+    /// Seeded at random. It need not withstand cryptanalysis: who finds two addresses with one fingerprint
+    /// has found a look-up for the database.
     hasher: RandomState,
     fingerprints: Fingerprints,
     /// The newest batch that was loaded whole.
