@@ -40,6 +40,8 @@ pub const FIRST_START: [&str; 6] = [
 ];
 /// The units of work by which the operator settles what was not expected.
 pub const SETTLEMENTS: [&str; 2] = ["assign_unexpected", "dismiss_unexpected"];
+/// The units of work by which balances are held against deposits, where a node does not tell calls.
+pub const RECONCILIATION: [&str; 2] = ["book_deltas", "mark_reconciled"];
 /// The moments of a delivery.
 pub const DELIVERY_MOMENTS: [&str; 4] = ["before_send", "after_send", "before_mark", "after_mark"];
 

@@ -6,16 +6,24 @@
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 #![allow(clippy::print_stdout, reason = "the table of hits is part of the result")]
 
+#[path = "support/anvil/mod.rs"]
+mod anvil;
 #[path = "crash/program.rs"]
 mod program;
+#[path = "crash/reconciliation.rs"]
+mod reconciliation;
 #[path = "crash/settlements.rs"]
 mod settlements;
 mod support;
+#[path = "support/untraced.rs"]
+mod untraced;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cryptopayment::failpoint::{DELIVERY_MOMENTS, FIRST_START, SETTLEMENTS, UNITS_OF_WORK};
+use cryptopayment::failpoint::{
+    DELIVERY_MOMENTS, FIRST_START, RECONCILIATION, SETTLEMENTS, UNITS_OF_WORK,
+};
 use program::Story;
 use support::server::Engine;
 
@@ -121,19 +129,21 @@ async fn killed_at_every_failpoint_on_postgres() {
     killed_at_every_failpoint(Engine::Postgres).await;
 }
 
+/// The units of work that these tests die in.
+fn killed() -> impl Iterator<Item = &'static str> {
+    UNITS_OF_WORK.into_iter().chain(FIRST_START).chain(SETTLEMENTS).chain(RECONCILIATION)
+}
+
 /// A unit of work that is in no list would never be killed: each is here, or is named with its reason.
 #[test]
 fn every_unit_of_work_is_killed_or_excused() {
     // Nothing of a merchant's is in flight in these: whoever asked for one asks again, and the start
     // of the program does the others again.
-    // No simulated chain hides payments: `it/reconciliation` cuts rounds off between these two.
     let excused = [
         "advance_clock",
-        "book_deltas",
         "end_leases",
         "fail_rescan",
         "note_endpoints",
-        "mark_reconciled",
         "prune_deliveries",
         "prune_idempotency",
         "quarantine",
@@ -160,11 +170,10 @@ fn every_unit_of_work_is_killed_or_excused() {
     found.dedup();
     assert!(found.len() > 20, "the search finds units of work: {found:?}");
     for name in &found {
-        let killed = UNITS_OF_WORK.iter().chain(&FIRST_START).chain(&SETTLEMENTS);
-        let known = killed.chain(&excused).any(|unit| unit == name);
+        let known = killed().chain(excused).any(|unit| unit == name);
         assert!(known, "the unit of work `{name}` is in no list");
     }
-    for name in UNITS_OF_WORK.iter().chain(&FIRST_START).chain(&SETTLEMENTS) {
+    for name in killed() {
         assert!(found.iter().any(|has| has == name), "`{name}` is no unit of work any more");
     }
 }

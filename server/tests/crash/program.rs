@@ -56,6 +56,17 @@ impl Story {
 
     /// The same of these networks.
     pub async fn begin_on(engine: Engine, networks: &[&str]) -> Self {
+        let mut tables = String::new();
+        for network in networks {
+            tables.push_str(&format!(
+                "[networks.{network}]\nblock_seconds = 0\npoll_milliseconds = 50\nconfirmations = 2\n"
+            ));
+        }
+        Self::begin_with(engine, &tables).await
+    }
+
+    /// The same of the networks that have a table of settings here.
+    pub async fn begin_with(engine: Engine, tables: &str) -> Self {
         install_tls();
         let directory = tempfile::tempdir().unwrap();
         let database_url = fresh_database(engine, directory.path()).await;
@@ -63,16 +74,14 @@ impl Story {
         let mut toml = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n[database]\nurl = \"{database_url}\"\n\
              [pool]\naddresses_low = 6\naddresses_batch = 8\naddresses_leased = 3\n\
-             [sandbox]\ndemo_webhook_url = \"{}\"\n",
+             [sandbox]\ndemo_webhook_url = \"{}\"\n{tables}\n",
             receiver.url
         );
-        for network in Network::ALL.map(Network::as_str) {
-            let own = if networks.contains(&network) {
-                "block_seconds = 0\npoll_milliseconds = 50\nconfirmations = 2"
-            } else {
-                "enabled = false"
-            };
-            toml.push_str(&format!("[networks.{network}]\n{own}\n"));
+        for network in Network::ALL {
+            let heading = format!("[networks.{network}]\n");
+            if !tables.contains(&heading) {
+                toml.push_str(&format!("{heading}enabled = false\n"));
+            }
         }
         std::fs::write(directory.path().join("settings.toml"), toml).unwrap();
         Self {

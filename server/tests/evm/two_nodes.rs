@@ -15,7 +15,7 @@ use crate::anvil::Anvil;
 use crate::conformance::world::{World, asked};
 use crate::scenarios::endpoints;
 use crate::support::server::{Engine, eventually};
-use crate::world::{NodeWorld, settings};
+use crate::world::NodeWorld;
 
 /// Blocks that part the nodes: more than two sound ones may differ by, fewer than a payment needs.
 const PARTED_BLOCKS: u32 = 7;
@@ -115,7 +115,7 @@ async fn nodes_that_contradict_each_other_hold_until_one_is_taken_out() {
     let parted = Parted { start, second, paid, unpaid };
     parted.holds().await;
     let Parted { mut start, paid, unpaid, .. } = parted;
-    let alone = settings(Network::Eth, &start.node, start.proxy.port());
+    let alone = start.node.table(start.proxy.port());
     start.world.server.restart_with(&alone).await;
     start.world.client = start.world.server.client();
     ends_well(start.world, &paid, &unpaid).await;

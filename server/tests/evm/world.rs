@@ -110,7 +110,7 @@ impl NodeWorld {
         restart_before: Option<usize>,
     ) -> Self {
         let proxy = Arc::new(TcpProxy::to(port).await);
-        let settings = settings(network, &node, proxy.port()) + more;
+        let settings = node.table(proxy.port()) + more;
         let server = TestServer::with(engine, &settings).await;
         let acts = AtomicUsize::new(0);
         let chain = Arc::new(Shared { node: Arc::clone(&node), restart_before, acts });
@@ -118,17 +118,4 @@ impl NodeWorld {
         let world = World::new(server, network, chain, kept).await;
         Self { world, node, proxy, settings }
     }
-}
-
-/// The table of the node's network.
-pub fn settings(network: Network, node: &Anvil, port: u16) -> String {
-    let contract = match network {
-        Network::Bep20 => format!(", contract = \"{}\"", node.token),
-        _ => String::new(),
-    };
-    format!(
-        "[networks.{network}]\nbackend = \"node\"\nchain = \"regtest\"\npoll_milliseconds = 50\n\
-         node = {{ url = \"http://127.0.0.1:{port}\", chain_id = {}{contract} }}",
-        node.chain_id(),
-    )
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::anvil::Anvil;
 use crate::anvil::abi::{Argument, account, call_data, move_each, transfer_data};
 use crate::conformance::world::{World, asked};
-use crate::evm_world::{NodeWorld, settings};
+use crate::evm_world::NodeWorld;
 use crate::support::server::{Engine, TestServer};
 use crate::table::{Row, Verdict};
 
@@ -267,7 +267,7 @@ async fn a_token_that_says_no_and_one_that_counts_otherwise() {
     let node = Anvil::start_with(Network::Bep20, "SixDecimals").await;
     let mut server = TestServer::start(Engine::Sqlite).await;
     server.stop().await;
-    let error = server.refuses_to_run_with(&settings(Network::Bep20, &node, node.port())).await;
+    let error = server.refuses_to_run_with(&node.table(node.port())).await;
     assert!(error.contains("18 decimals"), "{error}");
     let case = "a token of six decimals where eighteen are pinned";
     Row::new("E-10", case, Verdict::Refused, "the server does not start").held();

@@ -159,6 +159,19 @@ impl Anvil {
         settings_for(self.port)
     }
 
+    /// The table of its network in the settings of a server that reaches it at this port.
+    pub fn table(&self, port: u16) -> String {
+        let Self { network, chain_id, token, .. } = self;
+        let contract = match network {
+            Network::Bep20 => format!(", contract = \"{token}\""),
+            _ => String::new(),
+        };
+        format!(
+            "[networks.{network}]\nbackend = \"node\"\nchain = \"regtest\"\npoll_milliseconds = 50\n\
+             node = {{ url = \"http://127.0.0.1:{port}\", chain_id = {chain_id}{contract} }}",
+        )
+    }
+
     /// The port of the node's RPC on the loopback interface.
     pub const fn port(&self) -> u16 {
         self.port
