@@ -33,6 +33,9 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// Metadata of most calls: five of the gateway's own, and the caller's key.
 const METADATA_MAX: usize = 6;
 
+/// Headers of most answers: their type and identity, and three that every answer has.
+const ANSWER_HEADERS_MAX: usize = 6;
+
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Towards the upstream: `basic` or `full` as the caller chose, else `default`. Back: `full` if the
@@ -278,7 +281,7 @@ impl Compiled {
                 tracing::error!(request_id, path, %error, "an answer could not be written as JSON");
                 Failure::internal()
             })?;
-        let mut headers = HeaderMap::with_capacity(2);
+        let mut headers = HeaderMap::with_capacity(ANSWER_HEADERS_MAX);
         for name in &self.settings.return_headers {
             for value in reply.headers.get_all(name) {
                 headers.append(name.clone(), value.clone());

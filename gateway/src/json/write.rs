@@ -44,6 +44,10 @@ impl From<Malformed> for WriteError {
     }
 }
 
+/// Fields of a usual answer, all its open messages together: a kilobyte of [`Slot`]s, which allocators hand
+/// out without a search.
+const SLOTS: usize = 32;
+
 /// Where the occurrences of one field lie within their message.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
@@ -84,7 +88,12 @@ pub(super) type Written = Result<(), WriteError>;
 
 impl<'p> Writer<'p> {
     pub(crate) fn new(shapes: &'p Shapes, capacity: usize, bytes_max: usize) -> Self {
-        Self { shapes, out: Vec::with_capacity(capacity), slots: Vec::with_capacity(64), bytes_max }
+        Self {
+            shapes,
+            out: Vec::with_capacity(capacity),
+            slots: Vec::with_capacity(SLOTS),
+            bytes_max,
+        }
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {

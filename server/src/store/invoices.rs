@@ -2,6 +2,7 @@
 //! and finding those whose status may have to change. Writing status is `invoice_status` alone.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, Value};
@@ -343,20 +344,25 @@ fn conditions(merchant_id: Uuid, filter: &InvoiceFilter) -> (String, Vec<Value>)
     (text, values)
 }
 
+/// What reads invoices with their deposits and heads, up to its condition: written once, read all the time.
+static VIEWS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS}, c.height AS head, {}
+         FROM invoice i
+         LEFT JOIN chain_cursor c ON c.network = i.network
+         LEFT JOIN deposit d ON d.invoice_id = i.id
+         WHERE ",
+        deposits::columns("d_")
+    )
+});
+
 /// Invoices with their deposits and heads. A row per deposit comes back; they are put together here.
 async fn views<C: ConnectionTrait>(
     db: &C,
     condition: &str,
     values: Vec<Value>,
 ) -> Result<Vec<InvoiceView>> {
-    let sql = format!(
-        "SELECT {COLUMNS}, c.height AS head, {}
-         FROM invoice i
-         LEFT JOIN chain_cursor c ON c.network = i.network
-         LEFT JOIN deposit d ON d.invoice_id = i.id
-         WHERE {condition}",
-        deposits::columns("d_")
-    );
+    let sql = [VIEWS.as_str(), condition].concat();
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let mut views: BTreeMap<Uuid, InvoiceView> = BTreeMap::new();
     for row in db.query_all_raw(statement).await? {

@@ -79,32 +79,41 @@ pub struct Shown<'a> {
     pub now: Micros,
     /// On which chains.
     pub chains: &'a Chains,
-    /// To somebody who sees its timeline.
+    /// To somebody who sees all of it.
     pub sees_all: bool,
 }
 
-/// The invoice as the contract shows it; its timeline, made with what events `told`, only for whoever
-/// sees it.
+/// The invoice as the contract shows it: for whoever sees all with its timeline, made with what events
+/// `told`; for others what a basic answer has, and whether it is final.
 pub fn invoice(view: &InvoiceView, told: &[Entry], shown: Shown<'_>) -> v1::Invoice {
-    let Shown { now, chains, sees_all } = shown;
+    let summary = summary(view, shown.now);
+    let basic = basic_invoice(&view.invoice, &summary);
+    if !shown.sees_all {
+        return basic;
+    }
     let invoice = &view.invoice;
+    let lines = timeline::timeline(invoice.created_at, &view.deposits, told);
+    v1::Invoice {
+        payment_uri: payment_uri(invoice, summary.paid_units, shown.chains, shown.now),
+        requires_finality: invoice.terms.requires_finality,
+        exception: exception(invoice.standing.exception).into(),
+        metadata: invoice.metadata.clone(),
+        amount_units: invoice.terms.amount_units.to_string(),
+        paid_units: summary.paid_units.to_string(),
+        rate: invoice.rate.clone(),
+        rate_source: invoice.rate_source.clone(),
+        rate_at: Some(timestamp(invoice.rate_at)),
+        payments: payments(view, shown.now),
+        timeline: lines.into_iter().map(timeline_entry).collect(),
+        ..basic
+    }
+}
+
+/// What a basic answer has of an invoice, and whether it is final.
+fn basic_invoice(invoice: &Invoice, summary: &Summary) -> v1::Invoice {
     let decimals = invoice.network.asset().decimals();
     let standing = invoice.standing;
-    let summary = summary(view, now);
-    let mut deposits: Vec<&Deposit> =
-        view.deposits.iter().filter(|d| d.state != DepositState::Orphaned).collect();
-    deposits.sort_by_key(|d| (d.first_seen_at, d.txid.clone(), d.ordinal.clone()));
-    let payments = deposits.into_iter().map(|deposit| v1::InvoicePayment {
-        txid: deposit.txid.clone(),
-        ordinal: deposit.ordinal.clone(),
-        amount: decimal(deposit.units, decimals),
-        state: payment_state(deposit).into(),
-        confirmations: u32::try_from(deposit.confirmations(view.head)).unwrap_or(u32::MAX),
-        first_seen_at: Some(timestamp(deposit.first_seen_at)),
-        on_time: is_on_time(&invoice.terms, now, deposit),
-    });
     v1::Invoice {
-        payment_uri: payment_uri(invoice, summary.paid_units, chains, now),
         id: invoice.id.to_string(),
         order_id: invoice.order_id.clone(),
         status: status(standing.status).into(),
@@ -115,30 +124,34 @@ pub fn invoice(view: &InvoiceView, told: &[Entry], shown: Shown<'_>) -> v1::Invo
         amount_crypto: decimal(invoice.terms.amount_units, decimals),
         address: invoice.address_text.clone(),
         paid_amount: decimal(summary.paid_units, decimals),
-        txid: summary.txid,
+        txid: summary.txid.clone(),
         confirmations: Some(v1::Confirmations {
             received: summary.received,
             required: invoice.terms.confirmations_required,
         }),
         expires_at: Some(timestamp(invoice.terms.expires_at)),
         created_at: Some(timestamp(invoice.created_at)),
-        requires_finality: invoice.terms.requires_finality,
-        exception: exception(standing.exception).into(),
         is_final: standing.status.is_final(),
-        metadata: invoice.metadata.clone(),
-        amount_units: invoice.terms.amount_units.to_string(),
-        paid_units: summary.paid_units.to_string(),
-        rate: invoice.rate.clone(),
-        rate_source: invoice.rate_source.clone(),
-        rate_at: Some(timestamp(invoice.rate_at)),
-        payments: payments.collect(),
-        timeline: if sees_all {
-            let lines = timeline::timeline(invoice.created_at, &view.deposits, told);
-            lines.into_iter().map(timeline_entry).collect()
-        } else {
-            Vec::new()
-        },
+        ..v1::Invoice::default()
     }
+}
+
+/// Its deposits that are on a chain or on their way to one, in the order in which they were seen.
+fn payments(view: &InvoiceView, now: Micros) -> Vec<v1::InvoicePayment> {
+    let mut deposits: Vec<&Deposit> =
+        view.deposits.iter().filter(|d| d.state != DepositState::Orphaned).collect();
+    deposits.sort_by_key(|d| (d.first_seen_at, d.txid.clone(), d.ordinal.clone()));
+    let decimals = view.invoice.network.asset().decimals();
+    let shown = deposits.into_iter().map(|deposit| v1::InvoicePayment {
+        txid: deposit.txid.clone(),
+        ordinal: deposit.ordinal.clone(),
+        amount: decimal(deposit.units, decimals),
+        state: payment_state(deposit).into(),
+        confirmations: u32::try_from(deposit.confirmations(view.head)).unwrap_or(u32::MAX),
+        first_seen_at: Some(timestamp(deposit.first_seen_at)),
+        on_time: is_on_time(&view.invoice.terms, now, deposit),
+    });
+    shown.collect()
 }
 
 fn timeline_entry(entry: Entry) -> v1::InvoiceTimelineEntry {
