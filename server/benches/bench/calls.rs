@@ -11,10 +11,12 @@ use super::load::Load;
 use super::measure::{Series, figure, goal, heading};
 use crate::support::server::{Engine, TestServer, eventually};
 
-/// Rounds of each.
-const ROUNDS: usize = 5;
+/// Rounds of reads, short and many: neighbours of the machine come and go within seconds.
+const READ_ROUNDS: usize = 15;
 /// Reads of a round.
-const READS: usize = 16_000;
+const READS: usize = 6_400;
+/// Rounds of creations.
+const CREATION_ROUNDS: usize = 3;
 /// Creations of a round.
 const CREATIONS: usize = 2_000;
 /// What a call may cost of what a handler by hand costs.
@@ -63,15 +65,15 @@ async fn reads(server: &TestServer, peers: &str, id: &str) {
     let urls = [(ours, &path), (peers, &hand), (peers, &path), (peers, &same)];
     assert_same(server, urls.map(|(url, path)| format!("{url}{path}"))).await;
     let load = |kind, url, extra| Load::new(kind, url, server, READS, extra);
-    let series = in_turn([
+    let rows = [
         ("GetInvoice, gRPC", load("grpc-get", ours, id)),
         ("GetInvoice, REST", load("get", ours, &path)),
         ("GetInvoice, REST by hand with serde", load("get", peers, &hand)),
         ("no look-up, gRPC", load("grpc-get", peers, id)),
         ("no look-up, REST through the transcoder", load("get", peers, &path)),
         ("no look-up, REST by hand with serde", load("get", peers, &same)),
-    ]);
-    let [grpc, rest, by_hand, _, transcoded, same] = series.await;
+    ];
+    let [grpc, rest, by_hand, _, transcoded, same] = in_turn(READ_ROUNDS, rows).await;
     goal("CPU: GetInvoice REST / by hand", rest.cpu_beside(&by_hand), BY_HAND_GOAL, true);
     figure("CPU: GetInvoice REST / gRPC", rest.cpu_beside(&grpc), "");
     figure("CPU: no look-up, transcoder / by hand", transcoded.cpu_beside(&same), "");
@@ -81,21 +83,21 @@ async fn reads(server: &TestServer, peers: &str, id: &str) {
 async fn creations(server: &TestServer, peers: &str) {
     let ours = server.url.as_str();
     let load = |kind, url, extra| Load::new(kind, url, server, CREATIONS, extra);
-    let series = in_turn([
+    let rows = [
         ("CreateInvoice, gRPC", load("grpc-create", ours, "")),
         ("CreateInvoice, REST", load("post", ours, "/api/v1/invoices")),
         ("empty handler, gRPC", load("grpc-create", peers, "")),
         ("empty handler, REST", load("post", peers, "/empty")),
-    ]);
-    let [grpc, rest, empty_grpc, empty_rest] = series.await;
+    ];
+    let [grpc, rest, empty_grpc, empty_rest] = in_turn(CREATION_ROUNDS, rows).await;
     figure("rate: CreateInvoice gRPC / empty handler", grpc.rate_beside(&empty_grpc), "");
     figure("rate: CreateInvoice REST / empty handler", rest.rate_beside(&empty_rest), "");
 }
 
 /// Runs rounds of each alternately and prints them.
-async fn in_turn<const N: usize>(rows: [(&str, Load<'_>); N]) -> [Series; N] {
+async fn in_turn<const N: usize>(rounds: usize, rows: [(&str, Load<'_>); N]) -> [Series; N] {
     let mut series = rows.each_ref().map(|(name, _)| Series::new(*name, "calls/s"));
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for ((_, load), series) in rows.iter().zip(&mut series) {
             load.round(series).await;
         }

@@ -10,6 +10,7 @@ use cryptopayment::store::cursor;
 use cryptopayment::worker::Step;
 use cryptopayment::worker::scan::Scanner;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::measure::{Series, heading};
 use crate::support::core::{Core, NETWORK, request};
@@ -69,9 +70,12 @@ pub async fn simulated(engine: Engine) -> (TempDir, Core, Arc<SandboxChain>) {
 
 /// What reads a chain into the database.
 pub fn scanner(core: &Core, chain: Arc<dyn ChainReader>) -> Scanner {
-    let (db, env, signals) = (core.db.clone(), core.env.clone(), Signals::default());
-    let holder = env.new_id();
-    Scanner::new(db, env, chain, signals, holder)
+    scanner_of(core, chain, core.env.new_id())
+}
+
+/// The same of the process `holder`.
+pub fn scanner_of(core: &Core, chain: Arc<dyn ChainReader>, holder: Uuid) -> Scanner {
+    Scanner::new(core.db.clone(), core.env.clone(), chain, Signals::default(), holder)
 }
 
 /// Reads until there is nothing left to read.

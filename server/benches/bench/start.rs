@@ -7,15 +7,15 @@ use std::time::Instant;
 use cryptopayment::chain::{ChainReader as _, SandboxControl as _};
 use cryptopayment::store::{cursor, invoices};
 use cryptopayment::worker::Step;
-use sea_orm::{ConnectionTrait as _, Database};
 
 use super::measure::{figure, goal, heading};
-use super::scan::{catch_up, scanner, simulated};
+use super::scan::{catch_up, scanner_of, simulated};
 use crate::support::core::{NETWORK, request};
+use crate::support::crowd::crowd;
 use crate::support::server::Engine;
 
 /// Addresses in the database, in batches of ten thousand.
-const ADDRESSES: u64 = 1_000_000;
+const ADDRESSES: u32 = 1_000_000;
 /// The longest that scanning may take to begin, seconds.
 const FIRST_BLOCK_GOAL: f64 = 2.0;
 
@@ -23,34 +23,22 @@ const FIRST_BLOCK_GOAL: f64 = 2.0;
 pub async fn run() {
     heading(&format!("A start with {ADDRESSES} addresses, SQLite"));
     let (directory, core, chain) = simulated(Engine::Sqlite).await;
-    let mut before = scanner(&core, Arc::clone(&chain) as _);
+    let holder = core.env.new_id();
+    let mut before = scanner_of(&core, Arc::clone(&chain) as _, holder);
     catch_up(&mut before).await;
     core.fill(200).await;
     catch_up(&mut before).await;
     drop(before);
     let invoice = core.create(200).run(&core.caller, &request(None)).await.unwrap().invoice;
-    let database = directory.path().join("ledger.sqlite");
-    let database = Database::connect(format!("sqlite://{}", database.display())).await.unwrap();
-    // The invoice's own batch comes last: nothing finds its payment but the database.
-    let many = format!(
-        "WITH RECURSIVE counted (n) AS
-             (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {ADDRESSES})
-         INSERT INTO address (id, network, address_key, text, wallet_id, chain, role, account,
-             path_index, fill_batch, signature, state)
-         SELECT randomblob(16), '{NETWORK}', randomblob(22), n, 'bench', 'sandbox', 0, 0,
-             n, (SELECT MAX(fill_batch) FROM address) + n / 10000, x'00', 'free' FROM counted"
-    );
-    database.execute_unprepared(&many).await.unwrap();
-    let last = "UPDATE address SET fill_batch = (SELECT MAX(fill_batch) + 1 FROM address)
-                WHERE wallet_id <> 'bench'";
-    database.execute_unprepared(last).await.unwrap();
-    database.close().await.unwrap();
+    let url = format!("sqlite://{}", directory.path().join("ledger.sqlite").display());
+    crowd(Engine::Sqlite, &url, ADDRESSES).await;
     chain.pay(&[(invoice.address_text.clone(), 1_000_000)]).await.unwrap();
     chain.mine(1).await.unwrap();
     let head = chain.head().await.unwrap().tip.height;
 
     let began = Instant::now();
-    let mut scanner = scanner(&core, Arc::clone(&chain) as _);
+    // The same holder: a start ends the leases that its last run left.
+    let mut scanner = scanner_of(&core, Arc::clone(&chain) as _, holder);
     let mut step = Step::More;
     while cursor::get(&core.db, NETWORK).await.unwrap().unwrap().height < head {
         step = scanner.tick().await.unwrap();

@@ -18,6 +18,7 @@ mod grpc;
 mod hardening;
 mod journal;
 mod ledger;
+mod loading;
 mod metrics;
 mod pages;
 mod policies;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 pub mod core;
+pub mod crowd;
 pub mod exchanges;
 pub mod parts;
 pub mod receiver;
