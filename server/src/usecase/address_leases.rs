@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use crate::domain::asset::Network;
@@ -91,14 +92,13 @@ impl AddressLeases {
         let wait = Duration::from_millis(POOL_WAIT_MILLISECONDS_MAX);
         let deadline = self.env.system_now().plus(wait);
         let leasing = Arc::clone(&self.lock().entry(network).or_default().leasing);
-        let _one_at_a_time = leasing.lock().await;
+        let mut one_at_a_time = leasing.lock_owned().await;
         loop {
             // Whoever leased before may have left some.
             if let Some(address) = self.pop(network) {
                 return Ok(address);
             }
-            self.refill(network).await?;
-            self.signals.pool.notify_one();
+            one_at_a_time = self.refilled(network, one_at_a_time).await?;
             if let Some(address) = self.pop(network) {
                 return Ok(address);
             }
@@ -143,12 +143,27 @@ impl AddressLeases {
         };
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let _one_at_a_time = leasing;
-            if let Err(failure) = this.refill(network).await {
+            if let Err(failure) = this.refilled(network, leasing).await {
                 tracing::warn!(%network, %failure, "no addresses leased ahead");
             }
-            this.signals.pool.notify_one();
         });
+    }
+
+    /// Leases the next block in a task of its own: a caller that goes away in the middle would take the whole
+    /// block along, until its lease is over. Gives back the right to lease.
+    async fn refilled(
+        self: &Arc<Self>,
+        network: Network,
+        leasing: OwnedMutexGuard<()>,
+    ) -> Result<OwnedMutexGuard<()>, Failure> {
+        let this = Arc::clone(self);
+        let refilling = tokio::spawn(async move {
+            let refilled = this.refill(network).await;
+            this.signals.pool.notify_one();
+            refilled.map(|()| leasing)
+        });
+        let refilled = refilling.await;
+        refilled.map_err(|error| Failure::internal(format!("no addresses leased: {error}")))?
     }
 
     async fn refill(&self, network: Network) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cryptopayment::domain::failure::Reason;
 use cryptopayment_sdk::CreateInvoice;
@@ -142,6 +143,24 @@ async fn a_caller_that_goes_away_takes_no_address_along() {
     let empty = create.run(&core.caller, &request(None)).await.unwrap_err();
     assert_eq!(empty.reason, Reason::AddressPoolEmpty);
     assert_eq!(core.number(counted).await, 60, "every address of the pool was handed out once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_goes_away_while_addresses_are_leased_takes_no_block_along() {
+    const BLOCK: u32 = 10;
+    const CALLERS: u32 = 40;
+    let (core, _directory) = core(BLOCK * CALLERS).await;
+    for n in 1..=CALLERS {
+        // A process of its own each, so that its first request has to lease.
+        let create = core.create(BLOCK);
+        let moment = Duration::from_micros(u64::from(n) * 150);
+        // Not a wait for something: the moment at which the caller goes is what varies.
+        let _ = tokio::time::timeout(moment, create.run(&core.caller, &request(None))).await;
+        core.settle().await;
+        create.run(&core.caller, &request(None)).await.unwrap();
+        let gone = core.number("SELECT COUNT(*) FROM address WHERE state <> 'free'").await;
+        assert_eq!(gone, i64::from(n * BLOCK), "one block was leased by each of {n}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
