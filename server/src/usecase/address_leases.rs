@@ -98,7 +98,9 @@ impl AddressLeases {
             if let Some(address) = self.pop(network) {
                 return Ok(address);
             }
-            one_at_a_time = self.refilled(network, one_at_a_time).await?;
+            let refilling = tokio::spawn(Arc::clone(self).refilled(network, one_at_a_time)).await;
+            one_at_a_time = refilling
+                .map_err(|error| Failure::internal(format!("no addresses leased: {error}")))??;
             if let Some(address) = self.pop(network) {
                 return Ok(address);
             }
@@ -141,29 +143,24 @@ impl AddressLeases {
             entry.looked_at = now;
             leasing
         };
-        let this = Arc::clone(self);
+        let refilling = Arc::clone(self).refilled(network, leasing);
         tokio::spawn(async move {
-            if let Err(failure) = this.refilled(network, leasing).await {
+            if let Err(failure) = refilling.await {
                 tracing::warn!(%network, %failure, "no addresses leased ahead");
             }
         });
     }
 
-    /// Leases the next block in a task of its own: a caller that goes away in the middle would take the whole
-    /// block along, until its lease is over. Gives back the right to lease.
+    /// Leases the next block and gives back the right to lease. To be run as a task of its own: a caller that
+    /// goes away in the middle would take the whole block along, until its lease is over.
     async fn refilled(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         network: Network,
         leasing: OwnedMutexGuard<()>,
     ) -> Result<OwnedMutexGuard<()>, Failure> {
-        let this = Arc::clone(self);
-        let refilling = tokio::spawn(async move {
-            let refilled = this.refill(network).await;
-            this.signals.pool.notify_one();
-            refilled.map(|()| leasing)
-        });
-        let refilled = refilling.await;
-        refilled.map_err(|error| Failure::internal(format!("no addresses leased: {error}")))?
+        let refilled = self.refill(network).await;
+        self.signals.pool.notify_one();
+        refilled.map(|()| leasing)
     }
 
     async fn refill(&self, network: Network) -> Result<(), Failure> {
