@@ -86,6 +86,30 @@ async fn a_replacement_is_seen_as_consumption_and_an_eviction_as_nothing() {
     }
 }
 
+/// What its transaction consumes comes with a payment, however they meet: without it, the replacement of
+/// a payment would never be known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_is_never_read_without_what_it_consumes() {
+    let home = tempfile::tempdir().unwrap();
+    let chain = open(&home, Network::Trc20).await;
+    let payer = chain.clone();
+    let paying = tokio::spawn(async move {
+        for units in 1..=300 {
+            payer.pay(&[(TRON.to_owned(), units)]).await.unwrap();
+            payer.mine(1).await.unwrap();
+        }
+    });
+    let (none, mut seen) = (HashSet::new(), 0);
+    while !paying.is_finished() {
+        for transfer in mempool(&chain, &none).await.transfers {
+            assert_eq!(transfer.consumes.len(), 1, "payment of {} units", transfer.units);
+            seen += 1;
+        }
+    }
+    paying.await.unwrap();
+    assert!(seen > 0, "no payment was seen while it waited");
+}
+
 #[tokio::test]
 async fn a_fork_keeps_unconfirms_and_double_spends() {
     let home = tempfile::tempdir().unwrap();

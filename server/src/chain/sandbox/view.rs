@@ -1,12 +1,13 @@
-//! Reading a simulated chain, as a node would be read.
+//! Reading a simulated chain, as a node would be read: each answer is of one moment, as SQLite's read
+//! transactions have it. Not here: changing it (`control`).
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use sea_orm::Value;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait, Value};
 
-use super::SandboxChain;
 use super::schema::{BlockRow, ConsumedRow, PaymentRow, all};
+use super::{SandboxChain, failed};
 use crate::chain::{
     Block, BlockRef, ChainError, ChainReader, Consumption, Head, Mempool, Transfer, Watch,
 };
@@ -29,9 +30,16 @@ struct Found {
 }
 
 impl SandboxChain {
+    /// The chain and its mempool as they are at the first read, whatever changes meanwhile. A payment
+    /// that is read without what its transaction consumes would never be seen as replaced.
+    async fn snapshot(&self) -> Result<DatabaseTransaction, ChainError> {
+        self.sandbox.reader.begin().await.map_err(failed)
+    }
+
     /// What the watch finds in the transactions in `state` at `height` (or at none).
     async fn find(
         &self,
+        snapshot: &DatabaseTransaction,
         state: &str,
         height: Option<i64>,
         watch: Watch<'_>,
@@ -40,7 +48,7 @@ impl SandboxChain {
             vec![self.network.as_str().into(), state.into(), height.unwrap_or(-1).into()];
         let place = "t.network = $1 AND t.state = $2 AND COALESCE(t.height, -1) = $3";
         let consumed: Vec<ConsumedRow> = all(
-            &self.sandbox.reader,
+            snapshot,
             &format!(
                 "SELECT c.outpoint, c.txid FROM tx t
                  JOIN consumed c ON c.network = t.network AND c.txid = t.txid
@@ -51,7 +59,7 @@ impl SandboxChain {
         .await?;
         // A failed transaction and a token of another contract pay nothing.
         let payments: Vec<PaymentRow> = all(
-            &self.sandbox.reader,
+            snapshot,
             &format!(
                 "SELECT p.txid, p.position, p.address_key, p.units FROM tx t
                  JOIN payment p ON p.network = t.network AND p.txid = t.txid
@@ -92,10 +100,14 @@ impl SandboxChain {
         Ok(Found { transfers, consumptions })
     }
 
-    async fn block_row(&self, height: u64) -> Result<Option<BlockRow>, ChainError> {
+    async fn block_row<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        height: u64,
+    ) -> Result<Option<BlockRow>, ChainError> {
         let Ok(height) = i64::try_from(height) else { return Ok(None) };
         let rows: Vec<BlockRow> = all(
-            &self.sandbox.reader,
+            db,
             "SELECT height, hash, parent, time FROM block WHERE network = $1 AND height = $2",
             vec![self.network.as_str().into(), height.into()],
         )
@@ -111,7 +123,7 @@ impl ChainReader for SandboxChain {
     }
 
     async fn genesis(&self) -> Result<String, ChainError> {
-        let genesis = self.block_row(0).await?;
+        let genesis = self.block_row(&self.sandbox.reader, 0).await?;
         let genesis = genesis.ok_or_else(|| ChainError::Invalid("no genesis block".to_owned()))?;
         Ok(genesis.hash)
     }
@@ -131,32 +143,28 @@ impl ChainReader for SandboxChain {
     }
 
     async fn header_at(&self, height: u64) -> Result<Option<BlockRef>, ChainError> {
-        self.block_row(height).await?.map(BlockRow::read).transpose()
+        self.block_row(&self.sandbox.reader, height).await?.map(BlockRow::read).transpose()
     }
 
     async fn block_at(&self, height: u64, watch: Watch<'_>) -> Result<Option<Block>, ChainError> {
-        loop {
-            let Some(row) = self.block_row(height).await? else { return Ok(None) };
-            let found = self.find("included", Some(row.height), watch).await?;
-            // A fork between the two reads would mix two blocks: what was read must still be there.
-            let again = self.block_row(height).await?;
-            if again.is_none_or(|again| again.hash != row.hash) {
-                continue;
-            }
-            let Found { transfers, consumptions } = found;
-            let (reference, unexpected) = (row.read()?, Vec::new());
-            return Ok(Some(Block {
-                reference,
-                transfers,
-                unexpected,
-                consumptions,
-                may_hide_payments: false,
-            }));
-        }
+        let snapshot = self.snapshot().await?;
+        let Some(row) = self.block_row(&snapshot, height).await? else { return Ok(None) };
+        let found = self.find(&snapshot, "included", Some(row.height), watch).await?;
+        snapshot.commit().await.map_err(failed)?;
+        Ok(Some(Block {
+            reference: row.read()?,
+            transfers: found.transfers,
+            unexpected: Vec::new(),
+            consumptions: found.consumptions,
+            may_hide_payments: false,
+        }))
     }
 
     async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError> {
-        let Found { transfers, consumptions } = self.find("waiting", None, watch).await?;
+        let snapshot = self.snapshot().await?;
+        let found = self.find(&snapshot, "waiting", None, watch).await?;
+        snapshot.commit().await.map_err(failed)?;
+        let Found { transfers, consumptions } = found;
         Ok(Some(Mempool { transfers, consumptions }))
     }
 }
