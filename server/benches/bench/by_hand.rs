@@ -31,6 +31,8 @@ use super::handler::SameInvoice;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Bytes of the digest of an answer that its entity tag has.
 const TAG_BYTES: usize = 16;
+/// Connections to PostgreSQL, as many as the product has if nobody sets it.
+const CONNECTIONS_MAX: u32 = 16;
 
 /// What it looks up.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ pub struct Looked {
 impl Looked {
     /// In the database of a running server.
     pub async fn up(database_url: &str) -> Self {
-        let db = Db::open(database_url, 8).await.unwrap();
+        let db = Db::open(database_url, CONNECTIONS_MAX).await.unwrap();
         Self { db, env: Env::system(), keys: Arc::default() }
     }
 

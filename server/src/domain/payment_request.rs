@@ -1,6 +1,6 @@
 //! Payment requests: the text that a wallet reads address and amount from, as link or as QR code.
-//! BIP 21 for Bitcoin and Litecoin, EIP-681 for Ethereum and BNB Smart Chain. Not here: what is
-//! still to be paid (`invoice`), drawing a code (`transport::pages`).
+//! BIP 21 for Bitcoin and Litecoin, EIP-681 for Ethereum and BNB Smart Chain, a `tron:` link for TRON. Not
+//! here: what is still to be paid (`invoice`), drawing a code (`transport::pages`).
 
 use super::address::ChainKind;
 use super::amount::decimal;
@@ -8,10 +8,15 @@ use super::asset::Network;
 
 /// USDT (Binance-Peg) on BNB Smart Chain's main network, as EIP-55 writes it.
 pub const BEP20_USDT: &str = "0x55d398326f99059fF775485246999027B3197955";
+/// USDT on TRON's main network.
+pub const TRC20_USDT: &str = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
 
 /// Asks a wallet for `units` base units to `address`. `None` when there is nothing to ask for, and
-/// where no form is safe: TRON's wallets agree on none, and the token of BNB Smart Chain's test
-/// network is not ours to choose.
+/// where no form is safe: the token of BNB Smart Chain's test network is not ours to choose, and a `tron:`
+/// link names no network, so that on a test network it would ask for real coins.
+///
+/// TRON has no standard; the form is that of BTCPay Server's USDT plugin. The token is named besides: what
+/// reads only address and amount might take TRX.
 pub fn uri(network: Network, chain: ChainKind, address: &str, units: u128) -> Option<String> {
     if units == 0 {
         return None;
@@ -31,8 +36,17 @@ pub fn uri(network: Network, chain: ChainKind, address: &str, units: u128) -> Op
                 "ethereum:{BEP20_USDT}@{chain_id}/transfer?address={address}&uint256={units}"
             ))
         }
+        Network::Trc20 if chain == ChainKind::Mainnet => {
+            Some(format!("tron:{address}?amount={}&token={TRC20_USDT}", coins()))
+        }
         Network::Trc20 => None,
     }
+}
+
+/// Whether wallets read the form from a QR code as well as they read an address. Not on TRON, where many
+/// of them take an address alone.
+pub const fn is_scanned(network: Network) -> bool {
+    !matches!(network, Network::Trc20)
 }
 
 /// The EVM chain that a wallet must be on (EIP-155); `None` where there is no EVM. Simulated and
@@ -94,6 +108,15 @@ mod tests {
                      ?address={ACCOUNT}&uint256=50000000000000000000"
                 ),
             ),
+            (
+                Network::Trc20,
+                MAIN,
+                "TG3XXyExBkPp9nzdajDZsozEu4BkaSJozs",
+                12_340_000,
+                "tron:TG3XXyExBkPp9nzdajDZsozEu4BkaSJozs?amount=12.34\
+                 &token=TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t"
+                    .to_owned(),
+            ),
         ];
         for (network, chain, address, units, expected) in cases {
             assert_eq!(uri(network, chain, address, units).unwrap(), expected);
@@ -109,21 +132,23 @@ mod tests {
             }
         }
         assert_eq!(uri(Network::Bep20, ChainKind::Testnet, ACCOUNT, 5), None);
+        for chain in [ChainKind::Testnet, ChainKind::Regtest, SANDBOX] {
+            assert_eq!(uri(Network::Trc20, chain, TRC20_USDT, 5), None);
+        }
     }
 
     #[test]
-    fn nothing_is_asked_for_where_there_is_nothing_or_no_form() {
+    fn nothing_is_asked_for_where_there_is_nothing() {
         for network in Network::ALL {
             assert_eq!(uri(network, MAIN, ACCOUNT, 0), None);
         }
-        for chain in [MAIN, SANDBOX] {
-            assert_eq!(uri(Network::Trc20, chain, "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t", 5), None);
-        }
     }
 
     #[test]
-    fn the_contract_is_an_address() {
-        let key = address_text::parse(Network::Bep20, MAIN, BEP20_USDT).unwrap();
-        assert_eq!(address_text::format(Network::Bep20, MAIN, &key).unwrap(), BEP20_USDT);
+    fn the_contracts_are_addresses() {
+        for (network, contract) in [(Network::Bep20, BEP20_USDT), (Network::Trc20, TRC20_USDT)] {
+            let key = address_text::parse(network, MAIN, contract).unwrap();
+            assert_eq!(address_text::format(network, MAIN, &key).unwrap(), contract);
+        }
     }
 }

@@ -58,8 +58,7 @@ pub fn summary(view: &InvoiceView, now: Micros) -> Summary {
 /// Which instance of each enabled network is used.
 pub type Chains = BTreeMap<Network, ChainKind>;
 
-/// What asks a wallet for what is missing, while it can be paid in time and where wallets agree on a
-/// form.
+/// What asks a wallet for what is missing, while it can be paid in time and where a form is safe.
 pub fn payment_uri(
     invoice: &Invoice,
     paid_units: u128,

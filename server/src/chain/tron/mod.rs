@@ -84,11 +84,12 @@ impl ChainParameters {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use super::*;
+    use crate::domain::payment_request::TRC20_USDT;
 
     #[test]
     fn the_pinned_contract_is_tethers() {
         let parameters = ChainParameters::of(ChainKind::Mainnet, "").unwrap();
-        assert_eq!(address_text::tron(parameters.contract), "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t");
+        assert_eq!(address_text::tron(parameters.contract), TRC20_USDT);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::assets::ASSETS;
 use super::qr;
 use super::texts::{self, Notice, State, Tone};
+use crate::domain::payment_request;
 
 /// How long one request for news may wait for some, in seconds; 0 asks again and again instead.
 const WAIT_SECONDS: u32 = 25;
@@ -213,7 +214,8 @@ fn code(checkout: &Checkout) -> Markup {
     }
     let address = &checkout.address;
     let plain = || qr::svg(address, &format!("QR code: the address {address}"));
-    let Some(uri) = &checkout.payment_uri else {
+    let is_scanned = checkout.network.parse().is_ok_and(payment_request::is_scanned);
+    let Some(uri) = checkout.payment_uri.as_ref().filter(|_| is_scanned) else {
         return html! {
             @if let Some(svg) = plain() { (svg) }
             p class="hint" { (texts::SCAN_ADDRESS) }

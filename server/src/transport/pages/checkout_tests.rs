@@ -120,6 +120,23 @@ fn what_was_seen_counts_before_the_status_follows() {
 }
 
 #[test]
+fn a_form_that_not_every_wallet_scans_is_a_link_beside_the_code_of_the_address() {
+    let uri = "tron:TG3XXyExBkPp9nzdajDZsozEu4BkaSJozs?amount=0.325&token=T";
+    let tron = Checkout {
+        network: "trc20".to_owned(),
+        payment_uri: Some(uri.to_owned()),
+        ..checkout(Status::Pending, Exception::None, "0")
+    };
+    let html = page(&tron, false).into_string();
+    assert_well_formed(&html);
+    assert!(html.contains(&format!("href=\"{}\"", uri.replace('&', "&amp;"))), "{html}");
+    assert!(html.contains("QR code: the address rltc1qaddress"), "{html}");
+    assert!(!html.contains("QR code: pay") && !html.contains(texts::ADDRESS_ONLY), "{html}");
+    let scanned = page(&checkout(Status::Pending, Exception::None, "0"), false).into_string();
+    assert!(scanned.contains("QR code: pay 0.325 LTC to rltc1qaddress"), "{scanned}");
+}
+
+#[test]
 fn the_countdown_is_the_servers() {
     let html = page(&checkout(Status::Pending, Exception::None, "0"), false).into_string();
     assert!(html.contains("data-left=\"1745\">29:05<"), "{html}");
