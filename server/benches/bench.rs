@@ -71,12 +71,14 @@ async fn main() {
         transcoder::run().await;
     }
     if chosen("streams") {
-        streams::run().await;
+        streams::run(Engine::Sqlite).await;
+        streams::run(Engine::Postgres).await;
     }
     if chosen("scan") {
         scan::run(Engine::Sqlite).await;
         scan::run(Engine::Postgres).await;
         catch_up::run(Engine::Sqlite).await;
+        catch_up::run(Engine::Postgres).await;
         start::run().await;
     }
     if chosen("blocks") {

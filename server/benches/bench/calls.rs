@@ -1,5 +1,5 @@
 //! Calls over the wire: reading through gRPC and REST beside a handler written by hand, creating beside
-//! handlers that do nothing. The caller is another process. Not here: a call without a wire (`transcoder`).
+//! handlers that do nothing and a raw driver on the same rows. The caller is another process. Not here: a call without a wire (`transcoder`).
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::handler;
 use super::load::Load;
 use super::measure::{Series, figure, goal, heading};
+use super::raw::Raw;
 use crate::support::server::{Engine, TestServer, eventually};
 
 /// Rounds of reads, short and many: neighbours of the machine come and go within seconds.
@@ -52,7 +53,7 @@ pub async fn run(engine: Engine) {
     let id = invoice.id.as_str();
     heading(&format!("Calls over loopback, {engine:?}; the caller is another process"));
     reads(&server, &peers, id).await;
-    creations(&server, &peers).await;
+    creations(&server, &peers, engine).await;
     stop.cancel();
     server.finish().await;
 }
@@ -80,7 +81,7 @@ async fn reads(server: &TestServer, peers: &str, id: &str) {
 }
 
 /// Creating invoices.
-async fn creations(server: &TestServer, peers: &str) {
+async fn creations(server: &TestServer, peers: &str, engine: Engine) {
     let ours = server.url.as_str();
     let load = |kind, url, extra| Load::new(kind, url, server, CREATIONS, extra);
     let rows = [
@@ -92,6 +93,24 @@ async fn creations(server: &TestServer, peers: &str) {
     let [grpc, rest, empty_grpc, empty_rest] = in_turn(CREATION_ROUNDS, rows).await;
     figure("rate: CreateInvoice gRPC / empty handler", grpc.rate_beside(&empty_grpc), "");
     figure("rate: CreateInvoice REST / empty handler", rest.rate_beside(&empty_rest), "");
+    // After them: it takes its addresses from the server's pool, which may lease none meanwhile.
+    let raw = Raw::open(engine, &server.database_url).await;
+    let owner = raw.owner().await;
+    let mut single = Series::new("raw driver, the same rows, one transaction each", "invoices/s");
+    let mut batched = Series::new("raw driver, the same rows, batches", "invoices/s");
+    for _ in 0..CREATION_ROUNDS {
+        let rows = raw.rows(CREATIONS).await;
+        single.round(CREATIONS as u64, raw.one_by_one(owner, rows)).await;
+        let rows = raw.rows(CREATIONS).await;
+        batched.round(CREATIONS as u64, raw.batched(owner, rows)).await;
+    }
+    single.print();
+    batched.print();
+    for (name, ours) in [("gRPC", &grpc), ("REST", &rest)] {
+        let what = |beside| format!("rate: CreateInvoice {name} / {beside}");
+        figure(&what("raw, one transaction each"), ours.rate() / single.rate(), "");
+        figure(&what("raw, batches"), ours.rate() / batched.rate(), "");
+    }
 }
 
 /// Runs rounds of each alternately and prints them.

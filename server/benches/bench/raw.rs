@@ -78,6 +78,21 @@ impl Raw {
         }
     }
 
+    /// The merchant of a database that has one.
+    pub async fn owner(&self) -> Owner {
+        let sql = "SELECT merchant_id, id FROM api_key LIMIT 1";
+        match self {
+            Self::Sqlite(pool) => {
+                let row = query(sql).fetch_one(pool).await.unwrap();
+                Owner { merchant: row.get(0), api_key: row.get(1) }
+            }
+            Self::Postgres(pool) => {
+                let row = query(sql).fetch_one(pool).await.unwrap();
+                Owner { merchant: row.get(0), api_key: row.get(1) }
+            }
+        }
+    }
+
     /// Takes addresses from the pool and makes up the rest.
     pub async fn rows(&self, count: usize) -> Vec<RawRow> {
         let sql = format!(

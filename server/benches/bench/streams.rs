@@ -20,15 +20,15 @@ const OWN_GOAL: f64 = 40.0;
 /// How long idle watchers are left alone before the memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Runs it. The log is read from SQLite; the engine does not matter to what is measured.
-pub async fn run() {
-    heading("Event streams; the watchers are another process");
+/// Runs it on one engine.
+pub async fn run(engine: Engine) {
+    heading(&format!("Event streams, {engine:?}; the watchers are another process"));
     let settings = "[http]\nlisten = \"127.0.0.1:0\"\nconnections_max = 4096";
     for (name, watchers, shared, limit) in [
         ("sharing connections", SHARED_WATCHERS, WATCHERS_PER_CONNECTION, SHARED_GOAL),
         ("with a connection each", OWN_WATCHERS, 1, OWN_GOAL),
     ] {
-        let server = TestServer::with(Engine::Sqlite, settings).await;
+        let server = TestServer::with(engine, settings).await;
         let client = server.client();
         let mut invoices = Vec::new();
         for _ in 0..EVENTS {

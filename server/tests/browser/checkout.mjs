@@ -8,7 +8,7 @@ import path from "node:path";
 const { BASE_URL, AUTHORIZATION, CHROMIUM, PLAYWRIGHT, PICTURES } = process.env;
 const { chromium } = createRequire(import.meta.url)(PLAYWRIGHT);
 
-const WAIT_MS_MAX = 30_000;
+const WAIT_MS_MAX = 90_000;
 /** How long all of it may take; the machine may be busy. */
 const ALL_MS_MAX = 600_000;
 const DESKTOP = { width: 1280, height: 900 };
@@ -39,6 +39,7 @@ setTimeout(() => {
 
 const browser = await chromium.launch({
   executablePath: CHROMIUM,
+  timeout: WAIT_MS_MAX,
   args: [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -50,6 +51,7 @@ async function open(id, options = {}) {
   const { expected = 200, ...settings } = options;
   const context = await browser.newContext({ viewport: DESKTOP, locale: "en-US", ...settings });
   const page = await context.newPage();
+  page.setDefaultTimeout(WAIT_MS_MAX);
   const faults = [];
   page.on("console", (message) => {
     // What the sandbox refuses is said on the page; Chromium notes its status besides.
@@ -150,8 +152,10 @@ async function paysInParts() {
   await page.waitForFunction(
     (text) => document.querySelector("[role=timer]").textContent !== text, before,
   );
+  // Watched before the press: it says so for a moment only.
+  const copied = page.getByText("Copied", { exact: true }).waitFor();
   await press(page, "Copy address");
-  await page.getByText("Copied", { exact: true }).waitFor();
+  await copied;
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), address);
   await fits(page);
   await readable(page);

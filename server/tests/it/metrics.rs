@@ -48,6 +48,13 @@ async fn told(server: &TestServer) -> String {
     got.body
 }
 
+/// The same; `None` while the figures take longer than a scrape may.
+async fn told_if_at_hand(server: &TestServer) -> Option<String> {
+    let got = scrape(server, "text/plain").await;
+    assert!(matches!(got.status, 200 | 503), "{}", got.body);
+    (got.status == 200).then_some(got.body)
+}
+
 /// The value of a sample; `None` where it is not told.
 fn value(text: &str, sample: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '))?;
@@ -57,7 +64,7 @@ fn value(text: &str, sample: &str) -> Option<u64> {
 /// Waits until a sample has a value that holds.
 async fn until(server: &TestServer, sample: &str, holds: impl Fn(Option<u64>) -> bool) -> String {
     eventually(sample, || async {
-        let text = told(server).await;
+        let text = told_if_at_hand(server).await?;
         holds(value(&text, sample)).then_some(text)
     })
     .await

@@ -186,7 +186,8 @@ impl TestServer {
 
     /// A client of any key.
     pub fn client_of(&self, key: &str, secret: &str) -> Client {
-        Client::builder(&self.url, Credentials::new(key, secret)).build().unwrap()
+        let client = Client::builder(&self.url, Credentials::new(key, secret));
+        client.deadline(DEADLINE).build().unwrap()
     }
 
     /// The operator's connection: the admin socket.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
 use cryptopayment::domain::asset::Network;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::conformance::world::World;
 use crate::support::server::{Engine, TestServer, eventually};
@@ -97,6 +98,8 @@ impl NodeWorld {
         let proxies = Arc::clone(&here.proxies);
         let restless = tokio::spawn(async move {
             let mut beat = tokio::time::interval(AWAY);
+            // On a busy machine it is away for longer, never back for shorter.
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 beat.tick().await;
                 proxies.iter().for_each(TcpProxy::cut);
