@@ -170,11 +170,9 @@ async fn spawn_pool(
         addresses_low: config.pool.addresses_low,
         addresses_batch: config.pool.addresses_batch,
     });
-    for network in core.terms.keys() {
-        let count = fill.check_restored(*network).await?;
-        if count > 0 {
-            tracing::warn!(%network, count, "database is older than its wallet: quarantined");
-        }
+    let enabled: Vec<Network> = core.terms.keys().copied().collect();
+    for (network, count) in fill.check_restored(&enabled).await? {
+        tracing::warn!(%network, count, "database is older than its wallet: quarantined");
     }
     let keeper = PoolKeeper::new(fill, scanners, core.instance);
     let (env, stop, wake) = (core.env.clone(), stop.clone(), core.signals.pool.clone());

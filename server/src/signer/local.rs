@@ -2,12 +2,14 @@
 //! are touched on blocking threads only, and never leave this file.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::derive::{Deriver, address_signing_key};
@@ -17,9 +19,12 @@ use super::{Signer, SignerError};
 use crate::domain::address::{ChainKind, Role, SignedAddress};
 use crate::domain::asset::Network;
 use crate::env::Env;
+use crate::private_file;
 
 /// The issue log's file in the keystore's directory.
 const LOG_FILE: &str = "issued.jsonl";
+/// The file of the newest invoice there.
+const NEWEST_FILE: &str = "newest-invoice";
 /// Addresses derived by one call.
 const ADDRESSES_MAX: u32 = 10_000;
 
@@ -178,6 +183,27 @@ impl Signer for LocalSigner {
     async fn next_index(&self, network: Network, role: Role) -> Result<u32, SignerError> {
         let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(log.next_index(network, role))
+    }
+
+    async fn note_invoice(&self, newest: Option<Uuid>) -> Result<(), SignerError> {
+        let path = self.shared.settings.directory.join(NEWEST_FILE);
+        let text = newest.map_or_else(String::new, |id| id.to_string());
+        let done = tokio::task::spawn_blocking(move || private_file::write(&path, text.as_bytes()));
+        Ok(done.await.map_err(|error| SignerError::Refused(error.to_string()))??)
+    }
+
+    async fn noted_invoice(&self) -> Result<Option<Uuid>, SignerError> {
+        let path = self.shared.settings.directory.join(NEWEST_FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        match text.trim() {
+            "" => Ok(None),
+            id => id.parse().map(Some).map_err(|_| {
+                SignerError::Refused(format!("{} holds no invoice's id", path.display()))
+            }),
+        }
     }
 }
 

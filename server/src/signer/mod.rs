@@ -8,6 +8,7 @@ pub mod local;
 
 use async_trait::async_trait;
 use ed25519_dalek::VerifyingKey;
+use uuid::Uuid;
 
 use crate::domain::address::{Role, SignedAddress};
 use crate::domain::asset::Network;
@@ -44,4 +45,11 @@ pub trait Signer: Send + Sync {
 
     /// One past the highest index ever issued for a network and role.
     async fn next_index(&self, network: Network, role: Role) -> Result<u32, SignerError>;
+
+    /// Keeps the newest invoice of the database that works with this wallet: a database that lacks it
+    /// later was restored from a backup that is older. On the disk when this returns.
+    async fn note_invoice(&self, newest: Option<Uuid>) -> Result<(), SignerError>;
+
+    /// What was noted last.
+    async fn noted_invoice(&self) -> Result<Option<Uuid>, SignerError>;
 }

@@ -51,6 +51,8 @@ pub struct ScannedBlock {
 pub struct ReadMark {
     /// Business time at which the read began.
     pub began: Micros,
+    /// Business time up to which everything was seen that is on the chain or in the mempool.
+    pub read_until: Micros,
     /// The newest block the node knew.
     pub node_height: u64,
     /// Height up to which the chain calls its blocks final.
@@ -257,7 +259,7 @@ pub async fn mark_read(
             finalized_at = CASE WHEN $3 IS NULL THEN NULL
                 WHEN finalized_at IS NULL OR finalized_height IS NULL OR finalized_height < $3
                 THEN $4 ELSE finalized_at END,
-            watermark_at = CASE WHEN watermark_at < $4 THEN $4 ELSE watermark_at END,
+            watermark_at = CASE WHEN watermark_at < $8 THEN $8 ELSE watermark_at END,
             watch_batch = CASE WHEN watch_batch < $5 THEN $5 ELSE watch_batch END
          WHERE network = $1 AND hash = $6 AND fence = $7",
         vec![
@@ -268,6 +270,7 @@ pub async fn mark_read(
             mark.watch_batch.into(),
             hash.into(),
             fence.into(),
+            mark.read_until.0.into(),
         ],
     )
     .await?;

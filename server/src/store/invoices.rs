@@ -281,6 +281,20 @@ pub async fn get_in(unit: &UnitOfWork, ids: &[Uuid]) -> Result<Vec<InvoiceView>>
     views(unit.db(), &condition, ids.iter().map(|id| (*id).into()).collect()).await
 }
 
+/// The newest invoice of all.
+pub async fn newest(db: &Db) -> Result<Option<Uuid>> {
+    let row: Option<IdRow> =
+        one(db.reader(), "SELECT id FROM invoice ORDER BY id DESC LIMIT 1", Vec::new()).await?;
+    Ok(row.map(|row| row.id))
+}
+
+/// Whether there is such an invoice.
+pub async fn exists(db: &Db, id: Uuid) -> Result<bool> {
+    let row: Option<IdRow> =
+        one(db.reader(), "SELECT id FROM invoice WHERE id = $1", vec![id.into()]).await?;
+    Ok(row.is_some())
+}
+
 /// The invoice that asks for payment to an address, whoever's it is. For workers alone.
 pub async fn at_address(db: &Db, address_id: Uuid) -> Result<Option<InvoiceView>> {
     Ok(views(db.reader(), "i.address_id = $1", vec![address_id.into()]).await?.pop())

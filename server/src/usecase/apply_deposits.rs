@@ -26,6 +26,8 @@ use crate::store::{Db, Result, StoreError, UnitOfWork, addresses, cursor, invoic
 
 /// Invoices evaluated in one unit of work.
 pub const GROUP_INVOICES_MAX: u32 = 256;
+/// How often cursor and deposits are read until no block came in between.
+const READS_MAX: usize = 8;
 
 /// The use case with what it needs.
 #[derive(Clone)]
@@ -95,23 +97,22 @@ impl ApplyDeposits {
         Ok(total)
     }
 
-    /// Evaluates the given invoices: the cursor is read first, then the deposits, so that a deposit
-    /// is never taken for deeper than it is.
+    /// Evaluates the given invoices by cursor and deposits of one moment, so that a deposit is never taken
+    /// for deeper than it is, and none is undone in the middle of a fork.
     pub async fn apply(
         &self,
         unit: &mut UnitOfWork,
         network: Network,
         ids: &[Uuid],
     ) -> Result<usize> {
-        let cursor = cursor::get_in(unit, network).await?;
-        let cursor = cursor.ok_or_else(|| StoreError::Conflict("cursor vanished".to_owned()))?;
+        let locked = invoices::lock(unit, ids).await?;
+        let (cursor, found) = seen(unit, network, ids).await?;
         if !cursor.is_whole() {
             return Ok(0);
         }
         let moment = cursor.moment(self.env.now());
-        let locked = invoices::lock(unit, ids).await?;
         let mut by_invoice: HashMap<Uuid, Vec<Deposit>> = HashMap::new();
-        for (invoice, deposit) in deposits::of_invoices(unit, ids).await? {
+        for (invoice, deposit) in found {
             by_invoice.entry(invoice).or_default().push(deposit);
         }
         let due: Vec<(Invoice, Vec<Deposit>)> = locked
@@ -254,6 +255,28 @@ impl ApplyDeposits {
         tracing::warn!(invoice = %invoice.id, txid = deposit.txid, "credited deposit left the chain");
         Ok(())
     }
+}
+
+/// How far the chain was read, and what was seen for the invoices by then. PostgreSQL reads each statement
+/// at a moment of its own: what was read holds if the cursor is where it was.
+async fn seen(
+    unit: &UnitOfWork,
+    network: Network,
+    ids: &[Uuid],
+) -> Result<(Cursor, Vec<(Uuid, Deposit)>)> {
+    for _ in 0..READS_MAX {
+        let cursor = cursor_in(unit, network).await?;
+        let found = deposits::of_invoices(unit, ids).await?;
+        if cursor_in(unit, network).await?.hash == cursor.hash {
+            return Ok((cursor, found));
+        }
+    }
+    Err(StoreError::Conflict("blocks come faster than deposits are read".to_owned()))
+}
+
+async fn cursor_in(unit: &UnitOfWork, network: Network) -> Result<Cursor> {
+    let cursor = cursor::get_in(unit, network).await?;
+    cursor.ok_or_else(|| StoreError::Conflict("cursor vanished".to_owned()))
 }
 
 /// The transfer of this kind about a deposit, in its generation.

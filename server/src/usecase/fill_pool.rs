@@ -9,6 +9,7 @@ use crate::domain::asset::Network;
 use crate::env::Env;
 use crate::signer::{Signer, SignerError};
 use crate::store::addresses::{self, PoolLevel};
+use crate::store::invoices;
 use crate::store::{Db, StoreError};
 
 /// Why the pool was not filled.
@@ -39,17 +40,44 @@ pub struct FillPool {
 }
 
 impl FillPool {
-    /// Takes unused addresses out of use if the signer has issued more than this database knows:
-    /// the database is then older than its wallet, and addresses that look unused may not be.
-    pub async fn check_restored(&self, network: Network) -> Result<u64, FillError> {
-        let known = self.level(network).await?.next_index;
-        if self.signer.next_index(network, Role::Deposit).await? <= known {
-            return Ok(0);
+    /// Takes unused addresses out of use if this database is older than its wallet, as after a restore:
+    /// what looks unused may have been handed out. So it is if the signer has issued more than the
+    /// database knows, or an invoice was noted that it lacks. Returns how many of each network.
+    pub async fn check_restored(
+        &self,
+        enabled: &[Network],
+    ) -> Result<Vec<(Network, u64)>, FillError> {
+        let lacks_invoice = match self.signer.noted_invoice().await? {
+            Some(id) => !invoices::exists(&self.db, id).await?,
+            None => false,
+        };
+        let mut quarantined = Vec::new();
+        for network in Network::ALL {
+            let is_older = lacks_invoice
+                || enabled.contains(&network) && self.was_issued_more(network).await?;
+            if is_older {
+                let unit = self.db.begin("quarantine").await?;
+                let count = addresses::quarantine_free(&unit, network).await?;
+                unit.commit().await?;
+                quarantined.push((network, count));
+            }
         }
-        let unit = self.db.begin("quarantine").await?;
-        let count = addresses::quarantine_free(&unit, network).await?;
-        unit.commit().await?;
-        Ok(count)
+        Ok(quarantined)
+    }
+
+    async fn was_issued_more(&self, network: Network) -> Result<bool, FillError> {
+        let known = self.level(network).await?.next_index;
+        Ok(self.signer.next_index(network, Role::Deposit).await? > known)
+    }
+
+    /// Has the wallet note the newest invoice, if it is another one than was noted. An invoice of the
+    /// moment before a crash may be missing there: a restore to within that moment goes unnoticed.
+    pub async fn note_newest(&self) -> Result<(), FillError> {
+        let newest = invoices::newest(&self.db).await?;
+        if newest != self.signer.noted_invoice().await? {
+            self.signer.note_invoice(newest).await?;
+        }
+        Ok(())
     }
 
     /// Adds one batch if the pool is low. Returns whether it did.

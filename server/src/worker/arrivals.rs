@@ -196,6 +196,21 @@ pub fn tell(network: Network, new: &[&FoundUnexpected]) {
     }
 }
 
+/// Says which deposits belong to no invoice: of an address that was taken out of use, whose invoice a
+/// restored database lacks.
+pub fn tell_ownerless(network: Network, arrived: &Arrived) {
+    for deposit in arrived.deposits.iter().filter(|deposit| deposit.invoice_id.is_none()) {
+        tracing::error!(
+            alarm = "deposit_without_invoice",
+            %network,
+            address = %deposit.address_id,
+            txid = deposit.txid,
+            units = deposit.units,
+            "money at an address of no invoice here: was the database restored?"
+        );
+    }
+}
+
 /// Says what a fork undid that was settled already: it was final when it was.
 pub fn tell_orphaned(network: Network, orphaned: Orphaned) {
     if orphaned.settled > 0 {

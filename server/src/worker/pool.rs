@@ -29,11 +29,12 @@ impl PoolKeeper {
         Self { fill, scanners, holder }
     }
 
-    /// Fills each pool that is low.
+    /// Fills each pool that is low, and has the wallet note the newest invoice.
     pub async fn tick(&self) -> anyhow::Result<Step> {
         if leases::acquire(&self.fill.db, "pool", self.holder, LEASE_SECONDS).await?.is_none() {
             return Ok(Step::Idle);
         }
+        self.fill.note_newest().await?;
         let mut filled = false;
         for (network, scanner) in &self.scanners {
             if self.fill.run(*network).await? {

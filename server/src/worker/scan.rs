@@ -33,6 +33,8 @@ const BLOCKS_AHEAD_MAX: usize = 4;
 const BLOCKS_PER_TRANSACTION_MAX: usize = 25;
 /// The deepest fork that is followed without a person.
 const FORK_BLOCKS_MAX: u32 = 1_000;
+/// How far below the tip a network's first scan begins where the chain states no finality.
+const START_BLOCKS_BELOW: u64 = 100;
 /// Scanned blocks compared with the node's in one query while a fork's root is looked for.
 const FORK_BLOCKS_PER_QUERY: u32 = 100;
 
@@ -48,6 +50,8 @@ pub struct Scanner {
     /// Whose addresses are accounts on this chain too.
     foreign: Option<Foreign>,
     fence: Option<i64>,
+    /// When the last turn began that read everything.
+    began_before: Option<Micros>,
 }
 
 impl Scanner {
@@ -61,7 +65,18 @@ impl Scanner {
     ) -> Self {
         let network = reader.network();
         let watch = WatchSet::default();
-        Self { db, env, reader, signals, holder, network, watch, foreign: None, fence: None }
+        Self {
+            db,
+            env,
+            reader,
+            signals,
+            holder,
+            network,
+            watch,
+            foreign: None,
+            fence: None,
+            began_before: None,
+        }
     }
 
     /// The same that looks for another network's addresses too: what reaches them on this chain was meant
@@ -75,24 +90,29 @@ impl Scanner {
     pub async fn tick(&mut self) -> anyhow::Result<Step> {
         let Some(fence) = self.hold_lease().await? else { return Ok(Step::Idle) };
         let began = self.env.now();
-        let before = self.watch.load_new(&self.db, self.network).await?;
+        let newest = self.watch.load_new(&self.db, self.network).await?;
         // Before the head is asked for: whatever was in the pool by now is looked for in every block up
         // to it. Nobody waits for it to load; until it has, it says yes to all.
         if let Some(Foreign { network, watch }) = &mut self.foreign {
             watch.load_new(&self.db, *network).await?;
         }
-        self.mark_watched(fence, before).await?;
+        self.mark_watched(fence, newest).await?;
         let head = self.reader.head().await?;
         let Some(mut cursor) = self.cursor_at_chain(fence).await? else { return Ok(Step::More) };
         if !self.scan_blocks(fence, &mut cursor, head.tip.height).await? {
             return Ok(Step::More);
         }
-        self.scan_mempool(fence, &cursor).await?;
+        let is_whole = self.scan_mempool(fence, &cursor).await?;
+        // What a block took out of the mempool before it was read was in neither, and is found when that
+        // block is: by then everything is known up to the time at which this turn began.
+        let before = self.began_before.replace(began);
+        let read_until = if is_whole { began } else { before.unwrap_or(cursor.read_at) };
         let mark = ReadMark {
             began,
+            read_until,
             node_height: head.tip.height,
             finalized_height: head.finalized_height,
-            watch_batch: before,
+            watch_batch: newest,
         };
         let unit = self.db.begin("mark_read").await?;
         if cursor::mark_read(&unit, self.network, fence, &cursor.hash, &mark).await? {
@@ -124,17 +144,25 @@ impl Scanner {
         Ok(Some(lease.fence))
     }
 
-    /// A network that was never scanned begins at the chain's head: no address of ours is older.
+    /// A network that was never scanned begins near the chain's head, as no address of ours is older: at a
+    /// block that no fork will take away, or nothing scanned would be left to go on from.
     async fn ensure_cursor(&self) -> anyhow::Result<()> {
         if self.cursor().await?.is_some() {
             return Ok(());
         }
         let now = self.env.now();
         let head = self.reader.head().await?;
+        let tip = head.tip.height;
+        let height = match head.finalized_height {
+            Some(height) => height.clamp(tip.saturating_sub(u64::from(FORK_BLOCKS_MAX)), tip),
+            None => tip.saturating_sub(START_BLOCKS_BELOW),
+        };
+        let block = self.reader.header_at(height).await?;
+        let block = block.with_context(|| format!("node does not give block {height}"))?;
         let unit = self.db.begin("start_cursor").await?;
-        cursor::start(&unit, self.network, &scanned(&head.tip), now).await?;
+        cursor::start(&unit, self.network, &scanned(&block), now).await?;
         unit.commit().await?;
-        tracing::info!(network = %self.network, height = head.tip.height, "scanning begins");
+        tracing::info!(network = %self.network, height, "scanning begins");
         Ok(())
     }
 
@@ -304,6 +332,7 @@ impl Scanner {
         }
         unit.commit().await?;
         arrivals::tell(self.network, &new);
+        parts.iter().for_each(|(_, arrived)| arrivals::tell_ownerless(self.network, arrived));
         if parts.iter().any(|(_, arrived)| !arrived.deposits.is_empty()) {
             self.signals.scanned(self.network).notify_one();
         }
@@ -317,25 +346,28 @@ impl Scanner {
         Ok(())
     }
 
-    async fn scan_mempool(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<()> {
+    /// Reads the mempool. False when a block came before it was read: what that block holds was seen in
+    /// neither of them.
+    async fn scan_mempool(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<bool> {
         let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
         let addresses = self.addresses();
         let watch = Watch { addresses: &addresses, consumed: &consumed };
-        let Some(mempool) = self.reader.mempool(watch).await? else { return Ok(()) };
+        let Some(mempool) = self.reader.mempool(watch).await? else { return Ok(true) };
+        let is_whole = self.reader.header_at(cursor.height + 1).await?.is_none();
         // What waits is none of our business unless it is a deposit: an unexpected one is written down
         // when it is in a block.
         let owners = self.owners(&mempool.transfers, &[]).await?;
         let now = self.env.now();
         let found = owners.deposits(&self.env, self.network, &mempool.transfers, now, None);
         if found.is_empty() && mempool.consumptions.is_empty() {
-            return Ok(());
+            return Ok(is_whole);
         }
         let unit = self.db.begin("scan_mempool").await?;
         // The cursor's row guards the write: a scanner that lost its lease changes nothing.
         if !cursor::take_over(&unit, self.network, fence).await?
             || cursor::get_in(&unit, self.network).await?.is_none_or(|at| at.hash != cursor.hash)
         {
-            return Ok(());
+            return Ok(false);
         }
         for deposit in &found {
             deposits::record(&unit, self.network, deposit).await?;
@@ -344,7 +376,7 @@ impl Scanner {
             deposits::replace(&unit, self.network, key, txid).await?;
         }
         unit.commit().await?;
-        Ok(())
+        Ok(is_whole)
     }
 
     /// What a block brought to addresses of ours, seen at that time.

@@ -255,8 +255,13 @@ impl Endpoints {
             Err(_) => "refused",
         };
         self.reads.ended(self.network.as_str(), outcome);
-        let Err(ChainError::Transient(error)) = &answer else { return answer };
-        self.known().trouble.get_or_insert_with(|| Turn::Failed(error.clone()));
+        // What one node can not answer, as a pruned block, another one may.
+        if let Err(error) = &answer {
+            let (ChainError::Transient(text)
+            | ChainError::Invalid(text)
+            | ChainError::Unsupported(text)) = error;
+            self.known().trouble.get_or_insert_with(|| Turn::Failed(text.clone()));
+        }
         answer
     }
 

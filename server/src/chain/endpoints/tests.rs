@@ -17,6 +17,8 @@ struct Node {
     hashes: Mutex<Vec<String>>,
     is_down: AtomicBool,
     hides_blocks: AtomicBool,
+    /// What it says instead of a block.
+    refuses_blocks: Mutex<Option<ChainError>>,
     heads_asked: AtomicUsize,
 }
 
@@ -75,6 +77,9 @@ impl ChainReader for Node {
         self.up()?;
         if self.hides_blocks.load(Ordering::SeqCst) {
             return Ok(None);
+        }
+        if let Some(refusal) = self.refuses_blocks.lock().unwrap().clone() {
+            return Err(refusal);
         }
         let block = |reference| Block {
             reference,
@@ -150,6 +155,25 @@ async fn a_turn_is_answered_by_one_endpoint_and_the_next_by_another() {
         (State::Unreachable, "connection refused")
     );
     assert!(report[1].is_serving);
+}
+
+#[tokio::test]
+async fn a_node_that_can_not_give_blocks_any_more_is_left() {
+    for refusal in [
+        ChainError::Unsupported("block not available (pruned data)".to_owned()),
+        ChainError::Invalid("answer is no JSON".to_owned()),
+    ] {
+        let (first, second) = (Node::with(5, 5, ""), Node::with(5, 5, ""));
+        let endpoints = over(&[&first, &second]);
+        *first.refuses_blocks.lock().unwrap() = Some(refusal.clone());
+        for _ in 0..watchdog::FAILURES_MAX {
+            endpoints.head().await.unwrap();
+            assert_eq!(block(&endpoints, 5).await, Err(refusal.clone()), "its own words");
+        }
+        endpoints.head().await.unwrap();
+        assert_eq!(block(&endpoints, 5).await.unwrap().unwrap().reference.hash, "main5");
+        assert_eq!(endpoints.report()[0].state, State::Unreachable);
+    }
 }
 
 #[tokio::test]

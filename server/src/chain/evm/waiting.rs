@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::matching::{Payment, asked_transfer, carried, consumptions};
 use super::reader::EvmReader;
-use super::rpc::{Answer, read, refusal};
+use super::rpc::{Answer, is_not_offered, read, refusal};
 use super::wire::{Pool, PoolStatus, Transaction, hash_text, number};
-use crate::chain::bitcoin::rpc::CallError;
+use crate::chain::bitcoin::rpc::{CallError, NodeError};
 use crate::chain::{ChainError, Mempool, Transfer, Watch};
 
 /// Waiting transactions that are looked at; a larger pool is not viewed at all. geth keeps 6,144 by
@@ -58,10 +58,9 @@ impl EvmReader {
         if self.lacks_pool.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        // Any error of its own means that this node does not show its pool.
         let status: PoolStatus = match self.rpc.ask("txpool_status", json!([])).await {
             Ok(status) => status,
-            Err(CallError::Node(error)) => return self.shows_no_pool(&error.to_string()),
+            Err(CallError::Node(error)) => return self.pool_refused(&error),
             Err(CallError::Chain(ChainError::Unsupported(error))) => {
                 return self.shows_no_pool(&error);
             }
@@ -74,9 +73,18 @@ impl EvmReader {
         }
         match self.rpc.ask("txpool_content", json!([])).await {
             Ok(answer) => Ok(Some(answer)),
-            Err(CallError::Node(error)) => self.shows_no_pool(&error.to_string()),
+            Err(CallError::Node(error)) => self.pool_refused(&error),
             Err(CallError::Chain(error)) => Err(error),
         }
+    }
+
+    /// A node that does not offer its pool is not asked again; what else keeps it from answering passes.
+    fn pool_refused(&self, error: &NodeError) -> Result<Option<Answer>, ChainError> {
+        if is_not_offered(error) {
+            return self.shows_no_pool(&error.to_string());
+        }
+        tracing::debug!(network = %self.parameters.network, %error, "node does not show its pool now");
+        Ok(None)
     }
 
     fn shows_no_pool(&self, error: &str) -> Result<Option<Answer>, ChainError> {
