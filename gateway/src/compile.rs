@@ -249,11 +249,13 @@ impl Compiler<'_> {
             })?;
             path.push(PathField { variable: variable.clone(), steps });
         }
+        // What is changed is answered in the caller's view; a view is asked for where something is read.
+        let reads = binding.method == Method::GET;
         Ok(RequestPlan {
             message: index,
             body,
             path,
-            view_parameter: service.view_parameter.clone(),
+            view_parameter: service.view_parameter.clone().filter(|_| reads),
             wait_parameter: None,
         })
     }

@@ -135,8 +135,13 @@ const TABLE: &[Row] = &[
     ("GET /api/v1/books?word.x=hall", b"", 400, reason::UNKNOWN_FIELD, "word.x", "the nearest known one is `word`"),
     ("GET /api/v1/books?shop=a&giver=b", b"", 400, reason::INVALID_QUERY, "giver", "cannot be set together with another parameter"),
     ("GET /api/v1/books/5?id=6", b"", 400, reason::INVALID_QUERY, "id", "is set by the path"),
-    ("POST /api/v1/books?title=T", b"{}", 400, reason::UNKNOWN_FIELD, "title", "the nearest known one is `view`"),
-    ("PATCH /api/v1/books/5?book.title=T", b"{}", 400, reason::UNKNOWN_FIELD, "book.title", "unknown parameter; the nearest known one is `view`"),
+    ("POST /api/v1/books?title=T", b"{}", 400, reason::UNKNOWN_FIELD, "title", "this method has none in its query"),
+    ("PATCH /api/v1/books/5?book.title=T", b"{}", 400, reason::UNKNOWN_FIELD, "book.title", "unknown parameter; the nearest known one is `update_mask`"),
+    // A view is asked for where something is read.
+    ("POST /api/v1/books?view=full", b"{}", 400, reason::UNKNOWN_FIELD, "view", "this method has none in its query"),
+    ("POST /api/v1/books?view=basic", b"{}", 400, reason::UNKNOWN_FIELD, "view", "this method has none in its query"),
+    ("POST /api/v1/books/9/lend?view=full", b"", 400, reason::UNKNOWN_FIELD, "view", "the nearest known one is `id`"),
+    ("PATCH /api/v1/books/5?view=full", b"{}", 400, reason::UNKNOWN_FIELD, "view", "the nearest known one is `update_mask`"),
 ];
 
 #[tokio::test]

@@ -49,6 +49,22 @@ fn reads_the_documented_shapes_exactly() {
 }
 
 #[test]
+fn a_trades_time_is_read_with_any_number_of_digits() {
+    // Coinbase writes six of them or nine; what is below a microsecond is cut.
+    for (time, micros) in [
+        ("2026-06-19T12:34:56.123456789Z", 1_781_872_496_123_456),
+        ("2026-06-19T12:34:56.999999999Z", 1_781_872_496_999_999),
+        ("2026-06-19T12:34:56.123456Z", 1_781_872_496_123_456),
+        ("2026-06-19T12:34:56.1Z", 1_781_872_496_100_000),
+        ("2026-06-19T12:34:56Z", 1_781_872_496_000_000),
+    ] {
+        let body = COINBASE.replace("2026-11-25T15:30:12.345678Z", time);
+        let traded_at = btc(Exchange::Coinbase, &body).unwrap().traded_at;
+        assert_eq!(traded_at, Some(Micros(micros)), "{time}");
+    }
+}
+
+#[test]
 fn one_bad_coin_leaves_the_others() {
     let bad = KRAKEN.replace(r#""c":["80.05000","1.25000000"]"#, r#""c":[]"#);
     let found = answers(Exchange::Kraken, &bad);

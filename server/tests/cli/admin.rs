@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::program::{beside, confirmed_invoice};
 use crate::support::receiver::Receiver;
+use crate::support::rest::Rest;
 use crate::support::server::{Engine, TestServer, eventually};
 
 /// Runs `admin` once for people and once as JSON; the table has these headings.
@@ -85,6 +86,104 @@ async fn merchants_keys_and_webhooks_are_kept_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn merchants_keys_and_webhooks_are_kept_on_postgres() {
     merchants_keys_and_webhooks(Engine::Postgres).await;
+}
+
+async fn merchants_and_keys_are_changed(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let listed = row(&server, &["merchants", "list"]).await;
+    let id = listed["id"].as_str().unwrap();
+    let terms = async || {
+        let shown =
+            beside(&server, &["admin", "merchants", "show", id, "--json"]).await.ok().json();
+        let [late, percent] =
+            ["late", "shortfall_percent"].map(|key| shown["merchant"][0][key].clone());
+        (late, percent)
+    };
+    assert_eq!(terms().await, ("reject".into(), "0.00".into()));
+    let headings = ["LATE", "SHORTFALL PERCENT"];
+    let set = ["merchants", "set", id, "--late", "honor", "--shortfall-percent", "0.35"];
+    let (table, set) = both(&server, &set, &headings).await;
+    assert!(table.contains("honor") && table.contains("0.35"), "{table}");
+    assert_eq!(set[0]["shortfall_percent"], "0.35");
+    assert_eq!(terms().await, ("honor".into(), "0.35".into()));
+    row(&server, &["merchants", "set", id, "--shortfall-percent", "10"]).await;
+    assert_eq!(terms().await, ("honor".into(), "10.00".into()), "what is not given stays");
+    row(&server, &["merchants", "set", id, "--late", "reject"]).await;
+    // A third decimal would be rounded, and nobody said how; more than ten is the server's to refuse.
+    for (percent, code, said) in [
+        ("0.335", 2, "at most two decimals"),
+        ("10.01", 1, "must be at most 1000"),
+        ("11", 1, "must be at most 1000"),
+    ] {
+        let set = ["admin", "merchants", "set", id, "--shortfall-percent", percent];
+        let refused = beside(&server, &set).await;
+        assert!(refused.code == code && refused.err.contains(said), "{percent}: {refused:?}");
+    }
+    let late = beside(&server, &["admin", "merchants", "set", id, "--late", "maybe"]).await;
+    assert!(late.code == 2 && late.err.contains("honor"), "{late:?}");
+    assert_eq!(terms().await, ("reject".into(), "10.00".into()), "nothing changed");
+
+    let create = ["keys", "create", id, "till", "--full-view"];
+    let (_, key) = both(&server, &create, &["API KEY", "API SECRET", "APP KEY"]).await;
+    let (public, secret) = (key[0]["api_key"].as_str().unwrap(), &key[0]["api_secret"]);
+    let authorization = format!("Bearer {public}:{}", secret.as_str().unwrap());
+    let rest = Rest::with(&server, Some(authorization));
+    let is_full = async || rest.get("/api/v1/balances").await.body.contains("\"held\"");
+    let own = async || {
+        let keys = beside(&server, &["admin", "keys", "list", id, "--json"]).await.ok().json();
+        let key =
+            keys.as_array().unwrap().iter().find(|key| key["api_key"] == public).unwrap().clone();
+        (key["name"].clone(), key["view"].clone(), is_full().await)
+    };
+    assert_eq!(own().await, ("till".into(), "full".into(), true));
+    let (table, set) =
+        both(&server, &["keys", "set", public, "--view", "basic"], &["API KEY", "VIEW"]).await;
+    assert!(table.contains("basic"), "{table}");
+    assert_eq!(set[0]["view"], "basic");
+    assert_eq!(own().await, ("till".into(), "basic".into(), false), "the name stays");
+    row(&server, &["keys", "set", public, "--view", "full"]).await;
+    row(&server, &["keys", "set", public, "--name", "Counter"]).await;
+    assert_eq!(own().await, ("Counter".into(), "full".into(), true), "the view stays");
+    let other = row(&server, &["keys", "create", id]).await;
+    let other = row(&server, &["keys", "set", other["api_key"].as_str().unwrap()]).await;
+    assert_eq!((&other["name"], &other["view"]), (&"".into(), &"basic".into()));
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merchants_and_keys_are_changed_on_sqlite() {
+    merchants_and_keys_are_changed(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merchants_and_keys_are_changed_on_postgres() {
+    merchants_and_keys_are_changed(Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_app_key_is_created_and_activated() {
+    let server = TestServer::start(Engine::Sqlite).await;
+    let public = server.credentials.0.as_str();
+    let shown = async || {
+        let shown = row(&server, &["app-key", "show", public]).await;
+        (shown["app_key"].clone(), shown["app_key_next"].clone())
+    };
+    assert_eq!(shown().await, (server.app_key.as_str().into(), Value::Null));
+    let early = beside(&server, &["admin", "app-key", "activate", public]).await;
+    assert!(early.code == 1 && early.err.contains("no next APP_KEY"), "{early:?}");
+    let create = ["app-key", "create", public];
+    let (table, created) = both(&server, &create, &["APP KEY", "APP KEY NEXT"]).await;
+    let next = created[0]["app_key_next"].clone();
+    assert!(!table.contains(next.as_str().unwrap()), "each call makes another one:\n{table}");
+    assert_eq!(shown().await, (server.app_key.as_str().into(), next.clone()), "not active yet");
+    let activated = row(&server, &["app-key", "activate", public]).await;
+    assert_eq!(activated["app_key"], next);
+    assert_eq!(shown().await, (next, Value::Null));
+    let again = row(&server, &create).await["app_key_next"].clone();
+    let table = beside(&server, &["admin", "app-key", "activate", public]).await.ok().out;
+    assert!(table.contains("APP KEY") && table.contains(again.as_str().unwrap()), "{table}");
+    assert_eq!(shown().await, (again, Value::Null));
+    server.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

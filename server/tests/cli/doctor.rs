@@ -5,11 +5,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use cryptopayment::app::doctor::{Examination, State, examine};
+use cryptopayment::config::{Config, Flags};
 use cryptopayment_sdk::v1::UpdateWebhookEndpointRequest;
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::Value;
 
 use crate::program::{Said, beside, confirmed_invoice, run_with};
+use crate::support::clock::MovedClock;
 use crate::support::receiver::Receiver;
 use crate::support::server::{Engine, TestServer, eventually};
 
@@ -154,6 +157,51 @@ async fn postgres_is_asked_for_what_durability_depends_on() {
     let json = doctor(&server).await.json();
     states(&json, "append-only logs", "fail", "event_append_only");
     server.finish().await;
+}
+
+async fn clocks(engine: Engine) {
+    let server = TestServer::start(engine).await;
+    let file = server.directory.path().join("test.toml");
+    let flags = Flags { data_dir: Some(server.directory.path().join("data")) };
+    let config = Config::load(Some(&file), &flags).unwrap();
+    let looks = |ahead_seconds: i64| {
+        let (clock, config, file) = (MovedClock::new(), &config, Some(file.as_path()));
+        clock.advance(ahead_seconds);
+        async move {
+            let what = Examination { config, file, is_running: true, send_test: false };
+            let checks = examine(what, &clock.env(), |_| {}).await;
+            let mut found = checks.into_iter().filter(|check| check.name == "clock");
+            (found.next().unwrap(), found.next())
+        }
+    };
+    // More than 2 s is worth a look, more than 30 s makes expiry wrong; well inside of each, so that a
+    // database that answers slowly changes nothing.
+    for (ahead, state) in [
+        (0, State::Ok),
+        (12, State::Warn),
+        (-12, State::Warn),
+        (60, State::Fail),
+        (-60, State::Fail),
+        (86_400, State::Fail),
+    ] {
+        let (clock, another) = looks(ahead).await;
+        assert_eq!((clock.state, &another), (state, &None), "{ahead}: {clock:?}");
+        let words = clock.text.split_whitespace();
+        let millis = words.filter_map(|word| word.parse::<i64>().ok()).next().unwrap();
+        assert!((millis - ahead.abs() * 1_000).abs() < 10_000, "{ahead}: {clock:?}");
+        assert_eq!(clock.cure.contains("NTP"), state != State::Ok, "{clock:?}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_not_the_databases_is_found_on_sqlite() {
+    clocks(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_not_the_databases_is_found_on_postgres() {
+    clocks(Engine::Postgres).await;
 }
 
 /// A configuration of its own, with data that no server has made.

@@ -64,6 +64,7 @@ fn with_networks_as_one(tables: Vec<Table>) -> Vec<Table> {
     let (networks, mut others): (Vec<Table>, Vec<Table>) =
         tables.into_iter().partition(|table| table.name.starts_with(NETWORKS));
     let about = networks[0].about.clone();
+    let keys: Vec<&str> = networks[0].settings.iter().map(|setting| setting.key.as_str()).collect();
     let mut settings = Vec::new();
     for first in &networks[0].settings {
         let of_each: Vec<(&str, &str)> = networks
@@ -80,7 +81,7 @@ fn with_networks_as_one(tables: Vec<Table>) -> Vec<Table> {
         settings.push(Setting {
             key: first.key.clone(),
             default,
-            about: said_of(&first.key, &about),
+            about: said_of(&first.key, &keys, &about),
         });
     }
     let at = others.iter().position(|table| table.name == "sandbox").unwrap_or(others.len());
@@ -91,11 +92,16 @@ fn with_networks_as_one(tables: Vec<Table>) -> Vec<Table> {
     others
 }
 
-/// The part of a table's comment that begins with this key.
-fn said_of(key: &str, about: &str) -> String {
-    let parts = about.split(". ").flat_map(|sentence| sentence.split("; `"));
-    let mut parts = parts.map(|part| part.trim_start_matches('`').trim_end_matches('.'));
-    parts.find_map(|part| part.strip_prefix(&format!("{key}` "))).unwrap_or_default().to_owned()
+/// The part of a table's comment that begins with this key, up to where another key's begins.
+fn said_of(key: &str, keys: &[&str], about: &str) -> String {
+    let begins = |key: &str| {
+        let first = |before: &str| about.find(&format!("{before}`{key}` ")).map(|at| at + 2);
+        [". ", "; "].into_iter().filter_map(first).min()
+    };
+    let Some(at) = begins(key) else { return String::new() };
+    let end = keys.iter().filter_map(|key| begins(key)).filter(|next| *next > at).min();
+    let said = &about[at + key.len() + 3..end.map_or(about.len(), |end| end - 2)];
+    said.trim_end_matches('.').to_owned()
 }
 
 /// What the file says of itself, and its tables.
@@ -125,6 +131,29 @@ fn read(defaults: &str) -> (String, Vec<Table>) {
     }
     let said: Vec<&str> = head.lines().map(|line| line.trim_start_matches('#').trim()).collect();
     (said.join(" "), tables)
+}
+
+#[test]
+fn every_setting_says_what_it_does() {
+    let (_, tables) = read(DEFAULTS);
+    for table in with_networks_as_one(tables) {
+        for setting in table.settings {
+            let place = format!("[{}] {}", table.name, setting.key);
+            assert!(
+                !setting.about.is_empty(),
+                "{place} has no comment in server/config.default.toml"
+            );
+            assert!(!setting.default.trim_matches('`').is_empty(), "{place} has no default");
+        }
+    }
+    let is_row = |line: &&str| line.starts_with("| ");
+    for row in page().lines().filter(is_row) {
+        // A bar inside of a cell is escaped.
+        let cells: Vec<String> =
+            row.replace("\\|", "").split('|').map(|cell| cell.trim().to_owned()).collect();
+        let [_, written @ .., _] = cells.as_slice() else { panic!("{row}") };
+        assert!(written.len() == 3 && written.iter().all(|cell| !cell.is_empty()), "{row}");
+    }
 }
 
 #[test]

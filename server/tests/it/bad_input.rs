@@ -1,6 +1,6 @@
 //! Bad input as data: every row of the tables under `fixtures/bad_input` gets exactly its answer, in
-//! the documented form, in time, never 5xx but where the contract says so, and changes nothing.
-//! Not here: what a request id stands for (`idempotency`).
+//! the documented form, in time, never 5xx, and changes nothing. What the contract has and is not served
+//! is a table of its own, the one with 501. Not here: what a request id stands for (`idempotency`).
 
 mod calls;
 mod idempotency;
@@ -13,12 +13,12 @@ use table::{Row, Section};
 
 /// Rows of all tables that there must be.
 const ROWS_MIN: usize = 800;
-/// Statuses of the server's own that the contract knows: a method that is not built or streams.
-const OWN_STATUSES: [&str; 2] = ["501", "503"];
-/// gRPC codes that tell of the server's own fault.
-const OWN_CODES: [&str; 3] = ["Internal", "Unknown", "DataLoss"];
+/// gRPC codes that tell of the server's own fault, as 5xx does over HTTP.
+const OWN_CODES: [&str; 5] = ["Internal", "Unknown", "DataLoss", "Unavailable", "DeadlineExceeded"];
+/// What a method that is not there answers over gRPC, be it unknown or not served; over HTTP the former is 404.
+const NO_METHOD: &str = "Unimplemented";
 
-/// The tables, each checked by a server of its own so that they run side by side.
+/// The tables of bad input, each checked by a server of its own so that they run side by side.
 const TABLES: [&str; 7] = [
     "invoices.txt",
     "lists.txt",
@@ -28,6 +28,8 @@ const TABLES: [&str; 7] = [
     "http.txt",
     "grpc.txt",
 ];
+/// Calls without fault of what the contract has and this server does not serve: 501.
+const NOT_SERVED: &str = "not_served.txt";
 
 async fn holds(table: &str) {
     let rows = table::rows(table);
@@ -49,35 +51,60 @@ async fn holds(table: &str) {
 fn there_are_many_rows_and_none_expects_a_fault_of_the_server() {
     let rows: Vec<Row> = TABLES.iter().flat_map(|name| table::rows(name)).collect();
     assert!(rows.len() >= ROWS_MIN, "{} rows", rows.len());
+    let methods = methods();
     for row in &rows {
         for status in &row.statuses {
-            let own = status.starts_with('5') && !OWN_STATUSES.contains(&status.as_str());
-            let code = OWN_CODES.contains(&status.as_str());
-            assert!(!own && !code, "{}: {status}", row.place);
+            let is_own = status.starts_with('5') || OWN_CODES.contains(&status.as_str());
+            assert!(!is_own, "{}: {status}", row.place);
         }
+        let is_served =
+            grpc_path(row).is_some_and(|path| methods.iter().any(|(own, _)| own == path));
+        let is_missing = row.statuses.iter().any(|status| status == NO_METHOD);
+        assert!(!is_missing || !is_served, "{}: the contract has the method", row.place);
+    }
+    let not_served = table::rows(NOT_SERVED);
+    for row in &not_served {
+        let (wanted, path) = match grpc_path(row) {
+            Some(path) => (NO_METHOD, path),
+            None => ("501", "/"),
+        };
+        assert_eq!(row.statuses, [wanted], "{}", row.place);
+        let is_ours = path == "/" || methods.iter().any(|(own, _)| own == path);
+        assert!(is_ours, "{}: not in the contract", row.place);
     }
     // The merchant's and the payer's methods alone are on this port, and each of them is tried.
-    let tried: Vec<&str> = rows
-        .iter()
-        .filter_map(|row| match &row.section {
-            Section::Grpc { path } => Some(path.as_str()),
-            _ => None,
-        })
-        .collect();
-    let pool = prost_reflect::DescriptorPool::decode(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
-    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
-        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-        let has_fields = method.input().fields().len() > 0;
-        let ours = path.starts_with("/cryptopayment.") && !path.contains(".admin.");
-        assert!(!ours || !has_fields || tried.contains(&path.as_str()), "{path} is not tried");
+    let tried: Vec<&str> = rows.iter().chain(&not_served).filter_map(grpc_path).collect();
+    for (path, has_fields) in &methods {
+        assert!(!has_fields || tried.contains(&path.as_str()), "{path} is not tried");
     }
+}
+
+/// The gRPC method that a row calls.
+fn grpc_path(row: &Row) -> Option<&str> {
+    match &row.section {
+        Section::Grpc { path } => Some(path),
+        _ => None,
+    }
+}
+
+/// The contract's methods that are not the operator's, and whether their requests have fields.
+fn methods() -> Vec<(String, bool)> {
+    let pool = prost_reflect::DescriptorPool::decode(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+    let all = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let paths = all.map(|method| {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        (path, method.input().fields().len() > 0)
+    });
+    paths
+        .filter(|(path, _)| path.starts_with("/cryptopayment.") && !path.contains(".admin."))
+        .collect()
 }
 
 macro_rules! each_table {
     ($($name:ident: $table:literal,)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            assert!(TABLES.contains(&$table));
+            assert!(TABLES.contains(&$table) || $table == NOT_SERVED);
             holds($table).await;
         }
     )*};
@@ -91,6 +118,7 @@ each_table! {
     of_paths: "paths.txt",
     of_http: "http.txt",
     over_grpc: "grpc.txt",
+    of_what_is_not_served: "not_served.txt",
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,12 @@ use cryptopayment::domain::quotes::{Exchange, Rules};
 use cryptopayment::rates::RateSource as _;
 use cryptopayment::rates::client::Limits;
 use cryptopayment::rates::market::{MarketRates, MarketSettings};
+use cryptopayment_sdk::v1;
+use cryptopayment_sdk::v1::invoice_service_client::InvoiceServiceClient;
 use futures_util::future::join_all;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
 
 use crate::support::clock::MovedClock;
 use crate::support::exchanges::{Act, Exchanges};
@@ -17,6 +22,8 @@ use crate::support::server::{TestServer, install_tls};
 
 use Exchange::{Binance, Coinbase, Kraken};
 
+/// The coins that need a price.
+const PRICED: [Asset; 3] = [Asset::Btc, Asset::Ltc, Asset::Eth];
 /// More than the default of `rates.market.stale_seconds_max`.
 const STALE_SECONDS: i64 = 300;
 /// `rate_source` when all three agree, as it stands in JSON.
@@ -66,6 +73,21 @@ impl Shop {
         self.rest.post("/api/v1/invoices", &body).await
     }
 
+    /// The status of a call without the SDK, which would call again.
+    async fn refused_over_grpc(&self, network: &str) -> Status {
+        let mut request = Request::new(v1::CreateInvoiceRequest {
+            network: network.to_owned(),
+            amount_usd: "50".to_owned(),
+            request_id: Some(format!("none of {network}")),
+            ..Default::default()
+        });
+        let authorization = self.server.authorization().parse().unwrap();
+        request.metadata_mut().insert("authorization", authorization);
+        let channel = Channel::from_shared(self.server.url.clone()).unwrap();
+        let mut client = InvoiceServiceClient::new(channel.connect().await.unwrap());
+        client.create_invoice(request).await.unwrap_err()
+    }
+
     /// The full view of a new invoice.
     async fn invoice(&self, network: &str) -> String {
         let created = self.create(network).await;
@@ -74,12 +96,23 @@ impl Shop {
         self.rest.get(&path).await.body
     }
 
-    /// Bitcoin is not for sale, for this reason; dollars are, and what exists can be read.
-    async fn has_no_bitcoin(&self, reason: &str) {
-        let refused = self.create("btc").await;
-        let found = (refused.status, refused.code());
-        assert_eq!(found, (503, "RATE_UNAVAILABLE".to_owned()), "{}", refused.body);
-        assert!(refused.body.contains(reason), "{}: {reason}", refused.body);
+    /// None of these coins is for sale, for this reason; dollars are, and what exists can be read.
+    async fn has_none_of(&self, coins: &[Asset], reason: &str) {
+        for coin in coins {
+            let network = coin.as_str().to_lowercase();
+            let reason = reason.replace("COIN", coin.as_str());
+            let refused = self.create(&network).await;
+            let found = (refused.status, refused.code());
+            assert_eq!(found, (503, "RATE_UNAVAILABLE".to_owned()), "{}", refused.body);
+            assert!(refused.body.contains(&reason), "{}: {reason}", refused.body);
+            let status = self.refused_over_grpc(&network).await;
+            let info = status.get_error_details().error_info().unwrap().clone();
+            assert_eq!(
+                (status.code(), info.reason.as_str()),
+                (Code::Unavailable, "RATE_UNAVAILABLE")
+            );
+            assert!(status.message().contains(&reason), "{status:?}: {reason}");
+        }
         let usdt = self.invoice("trc20").await;
         assert_eq!(rate(&usdt), ("1.00", "\"par\""));
         assert_eq!(self.rest.get("/api/v1/invoices").await.status, 200);
@@ -112,9 +145,9 @@ fn seconds(invoice: &str, key: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coin_has_a_price_while_exchanges_agree_on_it() {
     let shop = Shop::start().await;
-    let never = "there is no fresh rate of BTC since the server started: \
+    let never = "there is no fresh rate of COIN since the server started: \
                  0 of the 2 quotes that are needed are fresh; try again later or ask for USDT";
-    shop.has_no_bitcoin(never).await;
+    shop.has_none_of(&PRICED, never).await;
 
     shop.agree();
     shop.ask_anew(&Exchange::ALL).await;
@@ -143,7 +176,7 @@ async fn a_coin_has_a_price_while_exchanges_agree_on_it() {
     let first = shop.keyed("order-1", 50).await;
     assert_eq!(first.status, 200, "{}", first.body);
     shop.clock.advance(STALE_SECONDS);
-    shop.has_no_bitcoin("there is no fresh rate of BTC since 20").await;
+    shop.has_none_of(&PRICED, "there is no fresh rate of COIN since 20").await;
     // A repeat needs no price: its invoice has one.
     assert_eq!(shop.keyed("order-1", 50).await.invoice_id(), first.invoice_id());
     assert_eq!(shop.keyed("order-1", 51).await.code(), "IDEMPOTENCY_CONFLICT");
@@ -195,7 +228,8 @@ async fn one_bad_exchange_changes_nothing_but_the_median() {
     shop.exchanges.act(Kraken, Act::Says(503, Vec::new()));
     shop.exchanges.act(Binance, Act::Price(r#""57000.00""#));
     shop.ask_anew(&Exchange::ALL).await;
-    shop.has_no_bitcoin("2 quotes are fresh, 0 of the 2 that are needed agree").await;
+    let apart = "2 quotes are fresh, 0 of the 2 that are needed agree";
+    shop.has_none_of(&[Asset::Btc], apart).await;
     let litecoin = shop.invoice("ltc").await;
     assert_eq!(rate(&litecoin), ("80.035", "\"median(coinbase,binance)\""));
     shop.server.finish().await;
@@ -207,7 +241,7 @@ fn market(exchanges: &Exchanges, clock: &MovedClock, limits: Limits) -> MarketRa
     let urls = Exchange::ALL.map(|exchange| (exchange, exchanges.url(exchange)));
     let settings = MarketSettings {
         exchanges: urls.into(),
-        coins: vec![Asset::Btc, Asset::Ltc, Asset::Eth],
+        coins: PRICED.to_vec(),
         rules: Rules {
             stale_max: Duration::from_secs(120),
             outlier_percent_max: 3,
@@ -282,7 +316,7 @@ async fn the_real_exchanges_agree() {
     for source in market.sources() {
         assert_eq!((source.quotes.len(), &source.last_error), (3, &None), "{source:?}");
     }
-    for asset in [Asset::Btc, Asset::Ltc, Asset::Eth] {
+    for asset in PRICED {
         assert_eq!(market.rate(asset).unwrap().source, "median(kraken,coinbase,binance)");
     }
 }

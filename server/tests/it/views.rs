@@ -31,6 +31,14 @@ async fn a_keys_view_acts_at_once_on_every_body_and_the_query_wins() {
     }
     let created = rest.post("/api/v1/invoices", r#"{"network":"ltc","amount_usd":5}"#).await;
     assert!(is_full(&created.body), "{}", created.body);
+    for view in ["full", "basic"] {
+        // The contract gives the parameter to GET alone; what writes looks as its key says.
+        let path = format!("/api/v1/invoices?view={view}");
+        let refused = rest.post(&path, r#"{"network":"ltc","amount_usd":5}"#).await;
+        assert_eq!((refused.status, refused.code()), (400, "UNKNOWN_FIELD".to_owned()), "{view}");
+    }
+    let cancel = format!("/api/v1/invoices/{}/cancel", created.invoice_id());
+    assert!(is_full(&rest.post(&cancel, "{}").await.body));
     assert!(rest.get("/api/v1/balances").await.body.contains("\"held\""));
     for basic in [format!("{path}?view=basic"), "/api/v1/invoices?view=basic".to_owned()] {
         assert!(!rest.get(&basic).await.body.contains("exception"), "{basic}");

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use cryptopayment::domain::asset::Network;
+use cryptopayment_sdk::CreateInvoice;
 use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus, UpdateWebhookEndpointRequest};
 
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::conformance::world::World;
-use crate::support::receiver::Delivery;
+use crate::support::receiver::{Delivery, Receiver};
 
 /// Seconds from the end of one attempt to the next.
 const DELAYS: [u32; 5] = [60, 5 * 60, 15 * 60, 3_600, 6 * 3_600];
@@ -124,6 +125,63 @@ async fn a_key_that_did_not_ask_gets_the_documented_two_and_a_removed_endpoint_n
     let refused = world.client.send_test().await.unwrap_err();
     assert_eq!(refused.reason(), Some("WEBHOOK_ENDPOINT_MISSING"));
     assert_eq!(world.receiver.got().len(), 1, "nobody is told any more");
+    world.finish().await;
+}
+
+/// Event and invoice of each.
+fn told(receiver: &Receiver) -> Vec<(String, String)> {
+    let of = |one: &Delivery| (one.event(), one.json()["invoice_id"].as_str().unwrap().to_owned());
+    receiver.got().iter().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_key_of_a_merchant_is_told_what_it_asked_for_of_its_own_invoices() {
+    // The world's own key asks for every event, and has no invoice.
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let (mut shops, mut invoices) = (Vec::new(), Vec::new());
+    for events in [vec![], vec!["invoice.canceled".to_owned()]] {
+        let (key, secret) = world.server.another_key().await;
+        let (client, receiver) = (world.server.client_of(&key, &secret), Receiver::start().await);
+        let change = UpdateWebhookEndpointRequest { url: Some(receiver.url.clone()), events };
+        client.update_webhook_endpoint(change).await.unwrap();
+        shops.push((key, client, receiver));
+    }
+    for (_, client, _) in &shops {
+        let create = async || {
+            let created = client.create_invoice(CreateInvoice::new("ltc", "50")).await;
+            created.unwrap().invoice.unwrap()
+        };
+        let (over, paid) = (create().await, create().await);
+        client.cancel_invoice(&over.id).await.unwrap();
+        world.pay(&paid, 1, 1).await;
+        world.wait(&paid, InvoiceStatus::Confirming, InvoiceException::None).await;
+        world.mine_deep(&paid).await;
+        world.wait(&paid, InvoiceStatus::Confirmed, InvoiceException::None).await;
+        assert_eq!(world.events(&over).await, ["invoice.canceled"]);
+        assert_eq!(world.events(&paid).await, ["payment.detected", "payment.confirmed"]);
+        invoices.push((over.id, paid.id));
+    }
+    let [(plain, _, plain_hears), (choosy, client, choosy_hears)] = shops.as_slice() else {
+        panic!("two shops")
+    };
+    // Events become deliveries in their order: with this last one there are all that there will be.
+    let last = client.create_invoice(CreateInvoice::new("ltc", "50")).await.unwrap();
+    let last = client.cancel_invoice(&last.invoice.unwrap().id).await.unwrap().id;
+    choosy_hears.wait_for(2).await;
+    plain_hears.wait_for(2).await;
+    let one = |event: &str, id: &String| (event.to_owned(), id.clone());
+    let of_plain =
+        [one("payment.detected", &invoices[0].1), one("payment.confirmed", &invoices[0].1)];
+    let of_choosy = [one("invoice.canceled", &invoices[1].0), one("invoice.canceled", &last)];
+    let page = world.client.list_deliveries(Default::default()).await.unwrap();
+    for (key, wanted) in [(plain, &of_plain), (choosy, &of_choosy)] {
+        let own = page.deliveries.iter().rev().filter(|one| &one.api_key == key);
+        let own: Vec<_> = own.map(|one| (one.event.clone(), one.invoice_id.clone())).collect();
+        assert_eq!(own, wanted);
+    }
+    assert_eq!(page.deliveries.len(), 4, "and nobody else's");
+    assert_eq!((told(plain_hears), told(choosy_hears)), (of_plain.into(), of_choosy.into()));
+    assert!(world.receiver.got().is_empty());
     world.finish().await;
 }
 

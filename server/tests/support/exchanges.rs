@@ -154,7 +154,9 @@ fn shape(path: &str, token: &str, traded_at: String) -> String {
     COINBASE.replace(r#""60130.01""#, price).replace("2026-11-25T15:30:12.345678Z", &traded_at)
 }
 
+/// With nine digits of a second, as Coinbase writes its times.
 fn now(clock: &MovedClock, offset_seconds: i64) -> String {
-    let seconds = clock.now().seconds() + offset_seconds;
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap().format(&Rfc3339).unwrap()
+    let micros = clock.now().0 + offset_seconds * 1_000_000;
+    let nanos = i128::from(micros) * 1_000 + 789;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap().format(&Rfc3339).unwrap()
 }
