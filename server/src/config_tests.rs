@@ -163,6 +163,55 @@ fn bitcoin_and_litecoin_are_read_from_nodes() {
 }
 
 #[test]
+fn the_oldest_version_is_one_that_the_chains_nodes_may_have() {
+    let token = "TLJ1qn27gNgJjFHynPhXxiJLzLg6w7Emu5";
+    let trc20 = format!("solidity_url = \"http://127.0.0.1:2/\", contract = \"{token}\"");
+    let tables: String = [("btc", ""), ("ltc", ""), ("eth", ""), ("trc20", trc20.as_str())]
+        .map(|(network, more)| {
+            let url = "url = \"http://127.0.0.1:1/\"";
+            format!(
+                "[networks.{network}]\nbackend = \"node\"\nchain = \"regtest\"\n\
+                 node = {{ {url}{}{more} }}\n",
+                if more.is_empty() { "" } else { ", " }
+            )
+        })
+        .concat();
+    Jail::expect_with(|jail| {
+        jail.create_file("own.toml", &tables)?;
+        for (network, version, is_one) in [
+            ("btc", "28", false),
+            ("btc", "280000", true),
+            ("ltc", "210506", true),
+            ("trc20", "480", false),
+            ("trc20", "40800", true),
+            ("trc20", "4800000", false),
+            ("eth", "101", true),
+            ("eth", "11607", true),
+            ("eth", "1000000", false),
+            ("eth", "0", true),
+        ] {
+            let variable =
+                format!("CRYPTOPAYMENT_NETWORKS__{}__NODE__OLDEST_VERSION", network.to_uppercase());
+            jail.set_env(&variable, version);
+            match load(Some("own.toml")) {
+                Ok(_) => assert!(is_one, "{network} {version}"),
+                Err(problems) => {
+                    let key = format!("networks.{network}.node.oldest_version: must be a version");
+                    let problems = problems.to_string();
+                    assert!(!is_one && problems.contains(&key), "{problems}");
+                }
+            }
+            jail.set_env(&variable, "0");
+        }
+        let fallback = "[{ url = \"http://127.0.0.1:3/\", oldest_version = 1000000 }]";
+        jail.set_env("CRYPTOPAYMENT_NETWORKS__ETH__FALLBACKS", fallback);
+        let problems = load(Some("own.toml")).unwrap_err().to_string();
+        assert!(problems.contains("networks.eth.fallbacks[0].oldest_version"), "{problems}");
+        Ok(())
+    });
+}
+
+#[test]
 fn all_problems_come_at_once_and_no_password_is_shown() {
     Jail::expect_with(|jail| {
         jail.set_env("CRYPTOPAYMENT_LOG__FORMAT", "xml");

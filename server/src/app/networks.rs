@@ -9,9 +9,9 @@ use reqwest::Url;
 
 use crate::chain::bitcoin::{BitcoinReader, RpcAuth, RpcSettings, SetupError};
 use crate::chain::endpoints::{Endpoints, NamedReader};
-use crate::chain::evm::{EvmReader, EvmSettings};
+use crate::chain::evm::{self, EvmReader, EvmSettings};
 use crate::chain::sandbox::{Sandbox, SandboxChain};
-use crate::chain::tron::{NodeSettings, TronReader};
+use crate::chain::tron::{self, NodeSettings, TronReader};
 use crate::chain::{ChainError, ChainReader, SandboxControl, ScenarioBook};
 use crate::config::{Backend, Config, NetworkSettings, Node};
 use crate::domain::address::ChainKind;
@@ -127,10 +127,10 @@ fn node_reader(
     Ok(match network {
         Network::Trc20 => {
             let node = tron_settings(&settings.node)?;
-            Arc::new(TronReader::new(settings.chain, &node, env.clone())?)
+            Arc::new(tron_reader(settings, &node, env)?)
         }
         Network::Eth | Network::Bep20 => {
-            Arc::new(EvmReader::new(&evm_settings(network, settings)?)?)
+            Arc::new(evm_reader(settings, &evm_settings(network, settings)?)?)
         }
         _ => {
             let rpc = rpc_settings(&settings.node)?;
@@ -212,6 +212,31 @@ pub(super) fn bitcoin_reader(
     rpc: &RpcSettings,
 ) -> Result<BitcoinReader, SetupError> {
     let reader = BitcoinReader::new(network, settings.chain, rpc)?;
+    Ok(match settings.node.oldest_version {
+        0 => reader,
+        oldest => reader.accepting(oldest),
+    })
+}
+
+/// A reader of an EVM node.
+pub(super) fn evm_reader(
+    settings: &NetworkSettings,
+    evm: &EvmSettings,
+) -> Result<EvmReader, evm::SetupError> {
+    let reader = EvmReader::new(evm)?;
+    Ok(match settings.node.oldest_version {
+        0 => reader,
+        oldest => reader.accepting(oldest),
+    })
+}
+
+/// A reader of a TRON node.
+pub(super) fn tron_reader(
+    settings: &NetworkSettings,
+    node: &NodeSettings,
+    env: &Env,
+) -> Result<TronReader, tron::SetupError> {
+    let reader = TronReader::new(settings.chain, node, env.clone())?;
     Ok(match settings.node.oldest_version {
         0 => reader,
         oldest => reader.accepting(oldest),

@@ -8,6 +8,7 @@ pub mod endpoints;
 pub mod evm;
 pub mod sandbox;
 pub mod tron;
+mod version;
 
 use std::collections::HashSet;
 

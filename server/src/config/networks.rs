@@ -13,6 +13,12 @@ use crate::domain::policy::{Finality, FinalityPolicy};
 
 /// The deepest that a payment may have to be.
 const CONFIRMATIONS_MAX: u32 = 1_000;
+/// The largest version that `oldest_version` may name where it is counted as below: 99.99.99.
+const COUNTED_VERSION_MAX: u64 = 999_999;
+/// Older than any java-tron or Bitcoin-like node that there is.
+const FIRST_VERSION: u64 = 10_000;
+/// How versions are counted that their node does not count itself.
+const COUNTED: &str = "as major * 10000 + minor * 100 + patch, e.g. 40800 for 4.8.0";
 /// Nodes of one network beside its first.
 const FALLBACKS_MAX: usize = 4;
 
@@ -195,11 +201,26 @@ fn check_node(network: Network, chain: ChainKind, node: &Node, wrong: &mut impl 
         wrong("node.url", "is required");
         return;
     }
+    check_oldest_version(network, node.oldest_version, wrong);
     match network {
         Network::Eth | Network::Bep20 => check_evm_node(network, chain, node, wrong),
         _ if node.chain_id != 0 => wrong("node.chain_id", "is for eth and bep20"),
         Network::Trc20 => tron::check(chain, node, wrong),
         Network::Btc | Network::Ltc => {}
+    }
+}
+
+/// A number that is no version would believe every node, or none.
+fn check_oldest_version(network: Network, version: u64, wrong: &mut impl FnMut(&str, &str)) {
+    let (first, last, how) = match network {
+        Network::Btc | Network::Ltc => {
+            (FIRST_VERSION, u64::MAX, "as the node's getnetworkinfo counts, e.g. 280000 for 28.0")
+        }
+        Network::Trc20 => (FIRST_VERSION, COUNTED_VERSION_MAX, COUNTED),
+        Network::Eth | Network::Bep20 => (1, COUNTED_VERSION_MAX, COUNTED),
+    };
+    if version != 0 && !(first..=last).contains(&version) {
+        wrong("node.oldest_version", &format!("must be a version {how} (0: what is known)"));
     }
 }
 

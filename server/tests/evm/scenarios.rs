@@ -27,6 +27,7 @@ macro_rules! every_story {
             a_reorganisation_while_down_is_found_at_the_next_start,
             a_deep_fork_keeps_what_it_keeps,
             a_wiped_chain_refuses_to_start,
+            a_node_that_is_too_old_is_refused_at_the_start,
             the_doctor_knows_the_node,
             broadcasts_say_what_became_of_them,
         }
@@ -171,6 +172,26 @@ pub async fn a_wiped_chain_refuses_to_start(start: NodeWorld) {
     // Without its token a chain is refused before anything else is said of it.
     let reason = if world.network == Network::Eth { "another chain" } else { "18 decimals" };
     assert!(error.contains(reason), "{error}");
+}
+
+/// Anvil is judged by nobody but an operator who says from which version on it is believed.
+pub async fn a_node_that_is_too_old_is_refused_at_the_start(start: NodeWorld) {
+    let NodeWorld { mut world, settings, .. } = start;
+    world.server.stop().await;
+    let from = |version: &str| {
+        let told = settings.replace("chain_id", &format!("oldest_version = {version}, chain_id"));
+        assert_ne!(told, settings);
+        told
+    };
+    let error = world.server.refuses_to_run_with(&from("999999")).await;
+    assert!(error.contains("is older than 99.99.99: update the node"), "{error}");
+    assert!(error.contains(&format!("networks.{}.node.oldest_version", world.network)), "{error}");
+    world.server.restart_with(&from("1")).await;
+    let invoice = world.invoice().await;
+    world.pay(&invoice, 1, 1).await;
+    world.mine_deep(&invoice).await;
+    world.wait(&invoice, Status::Confirmed, Exception::None).await;
+    world.finish().await;
 }
 
 pub async fn the_doctor_knows_the_node(start: NodeWorld) {

@@ -268,6 +268,39 @@ async fn another_chain_or_another_token_refuses_to_start() {
     assert!(error.contains("Smart contract is not exist"), "{error}");
 }
 
+/// A node that is exchanged for an older one is read no more, and read again where that is allowed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_too_old_is_not_read() {
+    use cryptopayment_proto::admin::v1 as admin;
+    use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
+    let NodeWorld { mut world, driver, .. } = start().await;
+    let old = r#"{"configNodeInfo":{"codeVersion":"4.7.7"}}"#;
+    driver.simulator().unwrap().plant("getnodeinfo", 200, old);
+    let error = eventually("it is found out", || async {
+        let mut client = NetworkServiceClient::new(world.server.admin().await);
+        let answer = client.list_networks(admin::ListNetworksRequest {}).await.unwrap();
+        let networks = answer.into_inner().networks;
+        let own = networks.into_iter().find(|one| one.network == "trc20").unwrap();
+        let [node] = own.endpoints.try_into().unwrap();
+        (node.state() == admin::EndpointState::Unfit).then_some(node.error)
+    })
+    .await;
+    assert!(error.contains("node version 4.7.7 is older than 4.8.0: update the node"), "{error}");
+
+    world.server.stop().await;
+    let usual = driver.settings(&driver.full_url, &driver.solidity_url, "");
+    let error = world.server.refuses_to_run_with(&usual).await;
+    assert!(error.contains("node version 4.7.7 is older than 4.8.0"), "{error}");
+    assert!(error.contains("networks.trc20.node.oldest_version"), "{error}");
+    let allowed = usual.replace("contract =", "oldest_version = 40707, contract =");
+    world.server.restart_with(&allowed).await;
+    let invoice = world.invoice().await;
+    world.pay(&invoice, 1, 1).await;
+    world.mine_deep(&invoice).await;
+    world.wait(&invoice, Status::Confirmed, Exception::None).await;
+    world.finish().await;
+}
+
 /// The writer against a node that checks: each refusal by its own code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broadcast_is_taken_known_or_refused_for_its_reason() {
@@ -338,6 +371,14 @@ async fn doctor_looks_at_both_apis_and_the_token() {
         assert!(bad.state == State::Fail && bad.cure.contains(cure), "{body}: {bad:?}");
         node.clear();
     }
+    node.plant("getnodeinfo", 200, r#"{"configNodeInfo":{"codeVersion":"4.7.7"}}"#);
+    let bad = look().await;
+    assert!(bad.state == State::Fail && bad.cure.contains("update the node"), "{bad:?}");
+    assert!(bad.text.ends_with("node version 4.7.7 is older than 4.8.0"), "{bad:?}");
+    node.clear();
+    node.plant("getnodeinfo", 404, "<html>");
+    assert_eq!(look().await.state, State::Ok, "a service need not tell");
+    node.clear();
     node.plant_on_solidity("getblock", 404, "<html>");
     let bad = look().await;
     assert!(bad.state == State::Fail && bad.text.contains("two base URLs"), "{bad:?}");

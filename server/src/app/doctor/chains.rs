@@ -30,6 +30,8 @@ const CLOCK_OFF_SECONDS_MAX: u64 = 70;
 /// What to do about a node of another chain.
 pub(super) const ANOTHER_CHAIN: &str =
     "the database was begun on another chain: name the node that it belongs to";
+/// What was asked of a node: its first block and how it is, or why it is too old to be asked for them.
+pub(super) type Told<R> = Result<(String, R), String>;
 /// A running server reads each network far more often.
 const WATERMARK_AGE_MAX: Duration = Duration::from_secs(120);
 
@@ -113,11 +115,7 @@ async fn node(
         report.peers
     );
     let Some(genesis) = genesis else {
-        let cure = format!(
-            "update the node: it is older than what is known to be sound (or lower \
-             networks.{network}.node.oldest_version)"
-        );
-        return Check::fail(name, text, cure);
+        return outdated(name, text, network);
     };
     if is_another(stamp, &genesis, settings) {
         return Check::fail(name, text, ANOTHER_CHAIN);
@@ -136,6 +134,15 @@ async fn ask(
     // Refuses a chain that is not the configured one. Of a node that is too old only that is told.
     let genesis = if report.is_outdated { None } else { Some(reader.genesis().await?) };
     Ok((genesis, report))
+}
+
+/// What is said of a node that is too old to be believed.
+pub(super) fn outdated(name: impl Into<String>, text: String, network: Network) -> Check {
+    let cure = format!(
+        "update the node: it is older than what is known to be sound (or lower \
+         networks.{network}.node.oldest_version)"
+    );
+    Check::fail(name, text, cure)
 }
 
 /// Whether the database was begun on another chain than the node's.

@@ -7,12 +7,14 @@ use reqwest::Url;
 use tokio::time::timeout;
 
 use super::Check;
-use super::chains::{ANOTHER_CHAIN, NODE_SECONDS_MAX, QUIET_BLOCKS_MAX, is_another, node_cure};
-use crate::app::networks::evm_settings;
+use super::chains::{
+    ANOTHER_CHAIN, NODE_SECONDS_MAX, QUIET_BLOCKS_MAX, Told, is_another, node_cure, outdated,
+};
+use crate::app::networks::{evm_reader, evm_settings};
 use crate::chain::ChainReader as _;
 use crate::chain::bitcoin::RpcSettings;
+use crate::chain::evm::EvmSettings;
 use crate::chain::evm::report::EvmNodeReport;
-use crate::chain::evm::{EvmReader, EvmSettings};
 use crate::config::NetworkSettings;
 use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
@@ -32,7 +34,8 @@ pub(super) async fn node(
         .map_or_else(|_| "node.url".to_owned(), |url| url.origin().ascii_serialization());
     let asked = timeout(Duration::from_secs(NODE_SECONDS_MAX), ask(network, settings)).await;
     let (genesis, report) = match asked {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(Ok(answer))) => answer,
+        Ok(Ok(Err(why))) => return outdated(name, format!("{place}: {why}"), network),
         Ok(Err(error)) => {
             return Check::fail(name, format!("{place}: {error:#}"), node_cure(&error));
         }
@@ -54,16 +57,17 @@ pub(super) async fn node(
     judged(name, text, network, settings.chain, &report, env)
 }
 
-async fn ask(
-    network: Network,
-    settings: &NetworkSettings,
-) -> anyhow::Result<(String, EvmNodeReport)> {
+async fn ask(network: Network, settings: &NetworkSettings) -> anyhow::Result<Told<EvmNodeReport>> {
     let evm = evm_settings(network, settings)?;
     let timeout = Duration::from_secs(NODE_SECONDS_MAX);
-    let reader = EvmReader::new(&EvmSettings { rpc: RpcSettings { timeout, ..evm.rpc }, ..evm })?;
+    let evm = EvmSettings { rpc: RpcSettings { timeout, ..evm.rpc }, ..evm };
+    let reader = evm_reader(settings, &evm)?;
+    if let Some(why) = reader.outdated().await {
+        return Ok(Err(why));
+    }
     // Refuses a chain, and a token, that is not the configured one.
     let genesis = reader.genesis().await?;
-    Ok((genesis, reader.report().await?))
+    Ok(Ok((genesis, reader.report().await?)))
 }
 
 fn judged(

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Check;
-use super::chains::{ANOTHER_CHAIN, NODE_SECONDS_MAX, is_another};
-use crate::app::networks::tron_settings;
+use super::chains::{ANOTHER_CHAIN, NODE_SECONDS_MAX, Told, is_another, outdated};
+use crate::app::networks::{tron_reader, tron_settings};
+use crate::chain::tron::NodeSettings;
 use crate::chain::tron::report::NodeReport;
-use crate::chain::tron::{NodeSettings, TronReader};
 use crate::chain::{ChainError, ChainReader as _};
 use crate::config::NetworkSettings;
 use crate::domain::address::ChainKind;
+use crate::domain::asset::Network;
 use crate::env::Env;
 use crate::store::inspection::StampedNetwork;
 
@@ -30,7 +31,8 @@ pub(super) async fn node(
     let url = &settings.node.url;
     let asked = timeout(Duration::from_secs(NODE_SECONDS_MAX), ask(settings, env)).await;
     let (genesis, report) = match asked {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(Ok(answer))) => answer,
+        Ok(Ok(Err(why))) => return outdated(NAME, format!("{url}: {why}"), Network::Trc20),
         Ok(Err(error)) => return Check::fail(NAME, format!("{url}: {error:#}"), cure(&error)),
         Err(_) => {
             let text = format!("{url} did not answer within {NODE_SECONDS_MAX} s");
@@ -59,13 +61,16 @@ pub(super) async fn node(
     Check::ok(NAME, text)
 }
 
-async fn ask(settings: &NetworkSettings, env: &Env) -> anyhow::Result<(String, NodeReport)> {
+async fn ask(settings: &NetworkSettings, env: &Env) -> anyhow::Result<Told<NodeReport>> {
     let timeout = Duration::from_secs(NODE_SECONDS_MAX);
     let node = NodeSettings { timeout, ..tron_settings(&settings.node)? };
-    let reader = TronReader::new(settings.chain, &node, env.clone())?;
+    let reader = tron_reader(settings, &node, env)?;
+    if let Some(why) = reader.outdated().await {
+        return Ok(Err(why));
+    }
     // Refuses a chain, and a token, that is not the configured one.
     let genesis = reader.genesis().await?;
-    Ok((genesis, reader.report().await?))
+    Ok(Ok((genesis, reader.report().await?)))
 }
 
 fn cure(error: &anyhow::Error) -> &'static str {

@@ -11,6 +11,7 @@ pub mod report;
 mod rpc;
 mod traces;
 mod unexpected;
+mod versions;
 mod waiting;
 mod wire;
 pub mod writer;

@@ -21,6 +21,7 @@ use super::rpc::{Answer, EvmRpc, is_not_offered, meaning, read, refusal};
 use super::wire::{Block, Receipt, Transaction, hash_text, number};
 use super::{EvmSettings, Parameters, SetupError};
 use crate::chain::bitcoin::rpc::CallError;
+use crate::chain::version::VersionCheck;
 use crate::chain::{
     Block as FoundBlock, BlockRef, ChainError, ChainReader, Head, Mempool, Transfer,
     UnexpectedTransfer, Watch,
@@ -38,6 +39,7 @@ pub struct EvmReader {
     pub(super) parameters: Parameters,
     pub(super) rpc: EvmRpc,
     pub(super) calls: CallsAsked,
+    pub(super) version: VersionCheck,
     lacks_block_receipts: AtomicBool,
     pub(super) lacks_pool: AtomicBool,
     pub(super) lacks_state_by_hash: AtomicBool,
@@ -56,6 +58,7 @@ impl EvmReader {
             parameters: Parameters::of(settings)?,
             rpc: EvmRpc::new(&settings.rpc)?,
             calls: CallsAsked::default(),
+            version: VersionCheck::new(settings.network),
             lacks_block_receipts: AtomicBool::default(),
             lacks_pool: AtomicBool::default(),
             lacks_state_by_hash: AtomicBool::default(),
@@ -267,7 +270,7 @@ impl ChainReader for EvmReader {
     }
 
     /// [`ChainError::Invalid`] when the node is on another chain than the reader was made for, and
-    /// when the token's contract is not what it should be.
+    /// when the token's contract is not what it should be; [`ChainError::Unsupported`] when it is too old.
     async fn genesis(&self) -> Result<String, ChainError> {
         self.check_chain_id().await?;
         let block = self.header("0x0").await.map_err(meaning)?;
@@ -279,6 +282,7 @@ impl ChainReader for EvmReader {
             let text = format!("genesis {hash} is not that of {network} {chain}");
             return Err(ChainError::Invalid(text));
         }
+        self.check_version().await?;
         if let Some(token) = self.parameters.token {
             self.check_decimals(token).await?;
         }
@@ -287,8 +291,12 @@ impl ChainReader for EvmReader {
 
     /// On public chains a node that is still downloading what others have is
     /// [`ChainError::Transient`]. What it calls finalized is asked first, so that it is never above
-    /// the tip; a node that knows no such block states no finality.
+    /// the tip; a node that knows no such block states no finality. A node that is too old is
+    /// [`ChainError::Unsupported`]: it may have been exchanged since the start.
     async fn head(&self) -> Result<Head, ChainError> {
+        if self.version.is_due() {
+            self.check_version().await?;
+        }
         self.check_synced().await?;
         self.newest().await
     }

@@ -19,6 +19,7 @@ pub use http::{NodeSettings, SetupError};
 pub use reader::TronReader;
 pub use writer::TronWriter;
 
+use super::version::counted;
 use crate::domain::address::ChainKind;
 use crate::domain::address_text;
 use crate::domain::asset::Network;
@@ -37,6 +38,9 @@ const TEST_NETWORKS: &[&str] = &[
     "0000000000000000d698d4192c56cb6be724a558448e2684802de4d6cd8690dc",
     "0000000000000000de1aa88295e1fcf982742f773e0419c5a9c134c994a9059e",
 ];
+
+/// java-tron 4.8.0: the oldest whose answers the reader was pinned to, and a mandatory upgrade of the chain.
+pub const OLDEST_VERSION: u64 = counted(4, 8, 0);
 
 /// Which chain is read, and which token on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

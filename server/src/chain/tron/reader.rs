@@ -15,6 +15,7 @@ use super::http::{Api, Client, message};
 use super::transaction::address;
 use super::unexpected::KnownCoins;
 use super::{ChainParameters, NodeSettings, SetupError, matching};
+use crate::chain::version::VersionCheck;
 use crate::chain::{Block, BlockRef, ChainError, ChainReader, Head, Mempool, Watch};
 use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
@@ -33,6 +34,7 @@ pub struct TronReader {
     pub(super) client: Client,
     /// Set once the node proved to be the configured chain, and its token the configured one.
     checked: OnceCell<()>,
+    pub(super) version: VersionCheck,
     /// The last solid block that the full node has too.
     agreed: Mutex<Option<BlockRef>>,
 }
@@ -76,7 +78,28 @@ impl TronReader {
         let parameters = ChainParameters::of(chain, &settings.contract)?;
         let client = Client::new(settings, env)?;
         let known = KnownCoins::of(parameters.known);
-        Ok(Self { parameters, known, client, checked: OnceCell::new(), agreed: Mutex::default() })
+        let (checked, agreed) = (OnceCell::new(), Mutex::default());
+        let version = VersionCheck::new(Network::Trc20);
+        Ok(Self { parameters, known, client, checked, version, agreed })
+    }
+
+    /// The same reader, which believes nodes from `version` on instead of from [`OLDEST_VERSION`] on:
+    /// major * 10000 + minor * 100 + patch.
+    ///
+    /// [`OLDEST_VERSION`]: super::OLDEST_VERSION
+    #[must_use]
+    pub const fn accepting(mut self, version: u64) -> Self {
+        self.version.accept(version);
+        self
+    }
+
+    /// [`ChainError::Unsupported`] for a node that is too old to be believed.
+    async fn check_version(&self) -> Result<(), ChainError> {
+        self.version.begin();
+        match self.outdated().await {
+            Some(why) => Err(self.version.refuse(&why)),
+            None => Ok(()),
+        }
     }
 
     /// The header of one block; `None` where the node has none.
@@ -189,6 +212,8 @@ impl TronReader {
             let chain = self.parameters.chain.as_str();
             return Err(ChainError::Invalid(format!("genesis {genesis} is not that of {chain}")));
         }
+        // One that is too old may have stopped at a fork.
+        self.check_version().await?;
         // A node that is behind may not know the contract yet.
         self.fresh_tip().await?;
         self.check_token().await?;
@@ -203,7 +228,8 @@ impl ChainReader for TronReader {
     }
 
     /// Checks the token besides: [`ChainError::Invalid`] when the node is on another chain than the
-    /// reader was made for, or the contract is not a token with the decimals of USDT.
+    /// reader was made for, or the contract is not a token with the decimals of USDT;
+    /// [`ChainError::Unsupported`] when the node is too old.
     async fn genesis(&self) -> Result<String, ChainError> {
         let genesis = self.check().await?;
         let _ = self.checked.set(());
@@ -211,9 +237,13 @@ impl ChainReader for TronReader {
     }
 
     /// What [`Self::genesis`] checks is checked first if it never was: the node may have been down
-    /// at the start. [`ChainError::Transient`] while the two APIs do not agree.
+    /// at the start, and may be exchanged for an older one now. [`ChainError::Transient`] while the two
+    /// APIs do not agree.
     async fn head(&self) -> Result<Head, ChainError> {
         self.checked.get_or_try_init(|| async { self.check().await.map(|_| ()) }).await?;
+        if self.version.is_due() {
+            self.check_version().await?;
+        }
         let tip = self.fresh_tip().await?;
         let solid = self.solid(&tip).await?;
         Ok(Head { tip, finalized_height: Some(solid.height) })

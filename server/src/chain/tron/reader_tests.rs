@@ -37,6 +37,13 @@ fn six() -> Value {
 
 /// A node at the captured block 59, whose solid block is 54.
 async fn node(change: impl Fn(&str, &Value, Value) -> Value + Send + Sync + 'static) -> FakeNode {
+    speaking(move |path, body, usual| (200, change(path, body, usual).to_string())).await
+}
+
+/// The same with whatever status and text.
+async fn speaking(
+    say: impl Fn(&str, &Value, Value) -> (u16, String) + Send + Sync + 'static,
+) -> FakeNode {
     FakeNode::saying(move |path, body, _| {
         let answer = match (path, body["id_or_num"].as_str()) {
             ("wallet/getblock", None) => header("27-getblockbynum-trc20"),
@@ -51,7 +58,7 @@ async fn node(change: impl Fn(&str, &Value, Value) -> Value + Send + Sync + 'sta
             ("wallet/triggerconstantcontract", _) => six(),
             _ => json!({}),
         };
-        (200, change(path, body, answer).to_string())
+        say(path, body, answer)
     })
     .await
 }
@@ -216,4 +223,92 @@ async fn what_a_node_says_of_itself() {
     let report = reader(&node).report().await.unwrap();
     assert_eq!((report.version.as_str(), report.peers), ("4.8.0", Some(0)));
     assert_eq!(report.head.finalized_height, Some(54));
+}
+
+fn info(version: &str) -> Value {
+    let mut info = captured("65-getnodeinfo");
+    info["configNodeInfo"]["codeVersion"] = json!(version);
+    info
+}
+
+#[tokio::test]
+async fn a_node_that_is_too_old_is_not_believed() {
+    for (version, accepted, believed) in [
+        ("4.8.0", None, true),
+        ("4.8.2.1", None, true),
+        ("4.10.0", None, true),
+        ("4.7.7", None, false),
+        ("4.7.7", Some(40_707), true),
+        ("4.7.6", Some(40_707), false),
+        ("4.8.0", Some(40_801), false),
+    ] {
+        let node = node(
+            move |path, _, usual| {
+                if path == "wallet/getnodeinfo" { info(version) } else { usual }
+            },
+        )
+        .await;
+        let reader = match accepted {
+            Some(oldest) => reader(&node).accepting(oldest),
+            None => reader(&node),
+        };
+        for answer in [reader.genesis().await.map(drop), reader.head().await.map(drop)] {
+            match answer {
+                Ok(()) => assert!(believed, "{version}"),
+                Err(ChainError::Unsupported(why)) => {
+                    assert!(!believed && why.contains(&format!("version {version}")), "{why}");
+                    assert!(why.contains("networks.trc20.node.oldest_version"), "{why}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(reader.outdated().await.is_none(), believed, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_tell_its_version_is_read() {
+    for (status, body) in [
+        (404, "<html>"),
+        (405, ""),
+        (403, "forbidden"),
+        (500, ""),
+        (200, ""),
+        (200, "{}"),
+        (200, r#"{"configNodeInfo":{}}"#),
+        (200, r#"{"configNodeInfo":{"codeVersion":"unknown"}}"#),
+        (200, r#"{"configNodeInfo":7}"#),
+    ] {
+        let node = speaking(move |path, _, usual| match path {
+            "wallet/getnodeinfo" => (status, body.to_owned()),
+            _ => (200, usual.to_string()),
+        })
+        .await;
+        let reader = reader(&node).accepting(40_800);
+        assert!(reader.genesis().await.is_ok(), "{status} {body}");
+        assert!(reader.head().await.is_ok(), "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_exchanged_for_an_older_one_is_found_out_and_asked_seldom() {
+    let asked = std::sync::Arc::new(AtomicUsize::default());
+    let count = std::sync::Arc::clone(&asked);
+    let node = node(move |path, _, usual| match path {
+        "wallet/getnodeinfo" if count.fetch_add(1, Ordering::Relaxed) == 0 => info("4.8.0"),
+        "wallet/getnodeinfo" => info("4.7.7"),
+        _ => usual,
+    })
+    .await;
+    let reader = reader(&node);
+    let mut looks = 0;
+    let error = loop {
+        looks += 1;
+        if let Err(error) = reader.head().await {
+            break error;
+        }
+    };
+    assert!(matches!(error, ChainError::Unsupported(_)), "{error}");
+    assert_eq!((looks, asked.load(Ordering::Relaxed)), (61, 2));
+    assert!(reader.head().await.is_err(), "and goes on being refused");
 }
