@@ -3,24 +3,28 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::U256;
+use alloy::primitives::{U256, address};
 use cryptopayment::chain::{ForkFate, SandboxControl as _};
 use cryptopayment::domain::asset::Network;
 use cryptopayment_proto::admin::v1::UnexpectedDepositState as State;
+use cryptopayment_sdk::CreateInvoice;
 use cryptopayment_sdk::v1::{InvoiceException as Exception, InvoiceStatus as Status};
 use serde_json::json;
 
 use crate::anvil::Anvil;
 use crate::anvil::abi::{Argument, account, call_data, move_each, transfer_data};
-use crate::conformance::world::asked;
+use crate::conformance::world::{asked, share};
 use crate::evm::{Cases, Fact, Log, TRANSFER, receipt, say};
 use crate::evm_world::NodeWorld;
-use crate::support::server::{Engine, TestServer};
+use crate::support::server::{Engine, TestServer, eventually};
 use crate::support::unexpected::Desk;
 use crate::table::row;
 
 const COIN: u128 = 1_000_000_000_000_000_000;
 const TRANSFER_GAS: u64 = 100_000;
+/// Who gets the fee of `FeeOnTransfer`.
+const COLLECTOR: alloy::primitives::Address =
+    address!("0x0000000000000000000000000000000000000FEE");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_on_chain_56() {
@@ -65,6 +69,7 @@ async fn other_contracts(cases: &mut Cases) {
     let (token, maker, payer) = (node.token, node.payer(0), node.payer(1));
     let clone = node.create("SaysAnything").await;
     let other = node.create("Token").await;
+    let taking = node.create("FeeOnTransfer").await;
 
     let (invoice, ours, units) = cases.fresh().await;
     let units = U256::from(units);
@@ -91,6 +96,13 @@ async fn other_contracts(cases: &mut Cases) {
     let txid = node.invoke_from(0, other, 0, transfer_data(ours, units), TRANSFER_GAS).await;
     let log = Log::transfer(other, maker, ours, units);
     cases.refused("another_token", invoice, [Fact::Logged(txid, vec![log])]);
+
+    let (invoice, ours, units) = cases.fresh().await;
+    let data = transfer_data(ours, U256::from(units));
+    let txid = node.invoke_from(0, taking, 0, data, TRANSFER_GAS).await;
+    let parts = [(COLLECTOR, units / 10), (ours, units - units / 10)];
+    let logs = parts.map(|(to, units)| Log::transfer(taking, maker, to, U256::from(units)));
+    cases.refused("foreign_keeps_a_fee", invoice, [Fact::Logged(txid, logs.into())]);
 }
 
 async fn other_events(cases: &mut Cases) {
@@ -169,6 +181,57 @@ async fn logs_that_a_contract_makes_up() {
         let log = Log::transfer(token, payer, ours, value);
         cases.refused(key, invoice, [Fact::Logged(txid, vec![log])]);
     }
+    cases.judge().await;
+}
+
+/// A server of both chains; on chain 1 the same account made the same contract at the same address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_right_token_and_address_on_the_wrong_chain() {
+    let wrong = Anvil::start(Network::Eth).await;
+    let right = Arc::new(Anvil::start(Network::Bep20).await);
+    assert_eq!(wrong.token, right.token, "one address on both chains");
+    let (port, more) = (right.port(), format!("\n{}", wrong.table(wrong.port())));
+    let start = NodeWorld::on(Network::Bep20, Engine::Sqlite, right, port, &more, None).await;
+    let mut cases = Cases::on(start);
+
+    let (tokens, ours, units) = cases.fresh().await;
+    let data = transfer_data(ours, U256::from(units));
+    let txid = wrong.invoke_from(0, wrong.token, 0, data, TRANSFER_GAS).await;
+    let log = Log::transfer(cases.node.token, wrong.payer(0), ours, U256::from(units));
+    let logged = Fact::Logged(txid, vec![log]);
+    let (coins, also_ours, _) = cases.fresh().await;
+    let txid = wrong.pay(&[share(&coins, 1, 1)]).await.unwrap();
+    let paid = Fact::Logged(txid.clone(), vec![]);
+
+    // What is asked on chain 1 and paid there shows that all before it was read.
+    let client = &cases.world.client;
+    let created = client.create_invoice(CreateInvoice::new(Network::Eth.as_str(), "50")).await;
+    let there = created.unwrap().invoice.unwrap();
+    assert!(![ours, also_ours].contains(&there.address.parse().unwrap()));
+    wrong.mine(1).await.unwrap();
+    wrong.pay(&[share(&there, 1, 1)]).await.unwrap();
+    wrong.mine(there.confirmations.unwrap().required).await.unwrap();
+    cases.world.wait(&there, Status::Confirmed, Exception::None).await;
+    let desk = Desk::of(&cases.world.server).await;
+    let unexpected = desk.wait(&txid, State::Seen).await;
+    assert_eq!((unexpected.coin.as_str(), unexpected.invoice_id), ("ETH", Some(coins.id.clone())));
+    assert_eq!(
+        desk.all().await.len(),
+        1,
+        "of a contract that nobody pinned on chain 1 nothing is told"
+    );
+    logged.check(&wrong, "wrong_chain_token").await;
+    paid.check(&wrong, "wrong_chain_coin").await;
+    Fact::Has(also_ours, asked(&coins)).check(&wrong, "wrong_chain_coin").await;
+    eventually("only what was asked on chain 1", || async {
+        let balances = client.balances().await.unwrap();
+        let coin = Network::Eth.asset().as_str();
+        let eth = balances.into_iter().find(|balance| balance.coin == coin).unwrap();
+        (eth.available_units == there.amount_units).then_some(())
+    })
+    .await;
+    cases.refused("wrong_chain_token", tokens, []);
+    cases.refused("wrong_chain_coin", coins, []);
     cases.judge().await;
 }
 
