@@ -46,10 +46,10 @@ step "check lints" cargo clippy --locked --workspace --all-targets -- -D warning
 step "build tests" cargo test --locked --workspace --no-run
 
 # Each conformance case that holds leaves a line; the table says where one is missing.
-# So does each fake deposit that came to what it should.
+# So does each fake deposit that came to what it should; its table says which one no test held.
 export CONFORMANCE_LOG=$LOGS/conformance.txt FAKE_DEPOSITS_LOG=$LOGS/fake-deposits.txt
 : > "$CONFORMANCE_LOG"
 : > "$FAKE_DEPOSITS_LOG"
 cargo test --locked --workspace --no-fail-fast || exit 1
 bash scripts/conformance-table.sh "$CONFORMANCE_LOG" || exit 1
-sort -u "$FAKE_DEPOSITS_LOG"
+bash scripts/fake-deposits-table.sh "$FAKE_DEPOSITS_LOG"

@@ -12,6 +12,12 @@ use super::world::{World, asked, share};
 pub async fn nothing_seen_expires(world: &mut World) {
     let invoice = world.invoice().await;
     assert_eq!((invoice.status(), invoice.exception()), (Status::Pending, Exception::None));
+    // Blocks that pay nobody, and whatever a world does between two acts of its chain.
+    world.chain.mine(1).await.unwrap();
+    let last = world.chain.mine(1).await.unwrap();
+    world.wait_read(last.height).await;
+    let unpaid = world.client.get_invoice(&invoice.id).await.unwrap();
+    assert_eq!((unpaid.status(), unpaid.payments.len()), (Status::Pending, 0));
     world.expire().await;
     let expired = world.wait(&invoice, Status::Expired, Exception::None).await;
     assert_eq!(expired.expires_at, invoice.expires_at, "expires_at never changes");

@@ -1,6 +1,7 @@
 //! A server, one of its networks, and a hand on that network's chain.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cryptopayment::chain::sandbox::Sandbox;
 use cryptopayment::chain::{ForkFate, SandboxControl};
@@ -40,6 +41,8 @@ pub struct World {
     pub shows_waiting: bool,
     /// Whether a block comes only when the test asks for one.
     pub blocks_on_demand: bool,
+    /// Where the node is to go away in the middle: whether it did.
+    pub went_away: Option<Arc<AtomicBool>>,
 }
 
 impl World {
@@ -80,6 +83,7 @@ impl World {
             kept,
             shows_waiting: true,
             blocks_on_demand: true,
+            went_away: None,
         }
     }
 
@@ -162,6 +166,17 @@ impl World {
         .await
     }
 
+    /// Waits until the scanner has read the chain up to this height.
+    pub async fn wait_read(&self, height: u64) {
+        let name = self.network.as_str();
+        eventually(&format!("{name} is read up to {height}"), || async {
+            let networks = self.client.networks().await.unwrap();
+            let own = networks.into_iter().find(|network| network.network == name).unwrap();
+            (own.scanned_height >= height).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the merchant can withdraw exactly this, and nothing is pending.
     pub async fn wait_available(&self, units: u128) {
         self.wait_available_and_pending(units, 0).await;
@@ -223,8 +238,10 @@ impl World {
         self.chain.fork(depth, &[(txid.to_owned(), fate)]).await.unwrap();
     }
 
-    /// Stops the server and recomputes its books.
+    /// Stops the server and recomputes its books. A node that was to go away in the middle must have.
     pub async fn finish(self) {
+        let stayed = self.went_away.is_some_and(|went| !went.load(Ordering::SeqCst));
+        assert!(!stayed, "the node was to go away in the middle, and never did");
         self.server.finish().await;
     }
 }

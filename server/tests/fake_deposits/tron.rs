@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use cryptopayment::chain::ForkFate;
-use cryptopayment::chain::tron::transaction::{Raw, token_transfer};
+use cryptopayment::chain::tron::http::Api;
+use cryptopayment::chain::tron::transaction::{Frame, Raw, token_transfer};
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::address_text::parse;
 use cryptopayment::domain::asset::Network;
@@ -14,26 +15,18 @@ use serde_json::{Value, json};
 
 use crate::conformance::world::{asked, share};
 use crate::support::server::{Engine, eventually};
-use crate::table::{Row, Verdict};
+use crate::table::{Verdict, row};
 use crate::tron_node::contracts::{self, Code, Manner, SimLog, number, topic, transfer_log, word};
 use crate::tron_node::driver::Driver;
+use crate::tron_node::render::View;
 use crate::tron_node::wire::{Account, Tx, selector};
 use crate::tron_world::NodeWorld;
 
 /// Somebody else's account.
 const STRANGER: Account = [0x77; 20];
 
-const fn refused(id: &'static str, case: &'static str, why: &'static str) -> Row {
-    Row::new(id, case, Verdict::Refused, why)
-}
-
-const fn credited(id: &'static str, case: &'static str, why: &'static str) -> Row {
-    Row::new(id, case, Verdict::Credited, why)
-}
-
-const fn held(id: &'static str, case: &'static str, why: &'static str) -> Row {
-    Row::new(id, case, Verdict::Held, why)
-}
+/// Where the fee of a token that takes one goes.
+const OWNER_OF_FEES: Account = [0xfe; 20];
 
 /// What a row does on the chain, and how much of what the invoice asks it pays.
 #[derive(Clone, Copy)]
@@ -48,8 +41,8 @@ enum Act {
     Logs(fn(&Scene) -> Vec<SimLog>),
     /// The same, and then fails.
     LogsAndReverts(fn(&Scene) -> Vec<SimLog>),
-    /// A call of the token itself.
-    Calls(fn(&Scene) -> Vec<u8>),
+    /// A call of the token itself, and what the token logs of it.
+    Calls(fn(&Scene) -> Vec<u8>, fn(&Scene) -> SimLog),
     /// A payment of another token that behaves.
     OtherToken,
     /// TRX instead of the token.
@@ -63,6 +56,8 @@ struct Scene {
     token: Account,
     /// A token of the same name.
     clone: Account,
+    /// Who pays.
+    own: Account,
     /// The invoice's address.
     ours: Account,
     units: u128,
@@ -74,25 +69,17 @@ impl Scene {
     }
 }
 
-/// `(row, act, parts paid out of ten)`.
-const ROWS: [(Row, Act, u128); 19] = [
+/// `(key, act, parts paid out of ten)`.
+const ACTS: [(&str, Act, u128); 19] = [
+    ("tron_false_top_up", Act::Token(Manner::ReturnsFalse), 0),
+    ("tron_reverts", Act::Reverts, 0),
     (
-        refused("E-01", "TRON: transfer() returns false, the receipt says SUCCESS", "no log"),
-        Act::Token(Manner::ReturnsFalse),
-        0,
-    ),
-    (
-        refused("E-01", "TRON: a payment that reverts, in a block", "receipt says REVERT"),
-        Act::Reverts,
-        0,
-    ),
-    (
-        refused("E-02", "TRON: a token of the same name emits Transfer", "another contract"),
+        "tron_same_name",
         Act::Logs(|scene| vec![scene.log(scene.clone, STRANGER, number(scene.units))]),
         0,
     ),
     (
-        credited("E-03", "TRON: one transaction with a fake and two real logs", "log by log"),
+        "tron_fake_beside_real",
         Act::Logs(|scene| {
             let half = number(scene.units / 2);
             vec![
@@ -103,68 +90,50 @@ const ROWS: [(Row, Act, u128); 19] = [
         }),
         10,
     ),
+    ("tron_no_return", Act::Token(Manner::NoReturn), 10),
+    ("tron_out_of_energy", Act::RunsOutOfEnergy, 0),
     (
-        credited("E-04", "TRON: transfer() returns nothing, as Tether's does", "its log counts"),
-        Act::Token(Manner::NoReturn),
-        10,
-    ),
-    (
-        refused("E-04", "TRON: a payment without energy, in a block", "receipt says OUT_OF_ENERGY"),
-        Act::RunsOutOfEnergy,
-        0,
-    ),
-    (
-        refused("E-04", "TRON: logs of a call that failed", "a failed call logs nothing"),
+        "tron_logs_of_failed",
         Act::LogsAndReverts(|scene| vec![scene.log(scene.token, STRANGER, number(scene.units))]),
         0,
     ),
     (
-        refused("E-05", "TRON: Approval to our address", "another event"),
-        Act::Calls(|scene| {
-            [
-                selector("approve(address,uint256)").as_slice(),
-                &word(scene.ours),
-                &number(scene.units),
-            ]
-            .concat()
-        }),
+        "tron_approval",
+        Act::Calls(
+            |scene| {
+                let function = selector("approve(address,uint256)");
+                [function.as_slice(), &word(scene.ours), &number(scene.units)].concat()
+            },
+            |scene| {
+                let topics = vec![topic(contracts::APPROVAL), word(scene.own), word(scene.ours)];
+                let data = number(scene.units).to_vec();
+                SimLog { contract: scene.token, topics, data }
+            },
+        ),
         0,
     ),
     (
-        refused("E-05", "TRON: transferFrom of nothing by a stranger", "nothing was moved"),
-        Act::Calls(|scene| {
-            let function = selector("transferFrom(address,address,uint256)");
-            [function.as_slice(), &word(STRANGER), &word(scene.ours), &number(0)].concat()
-        }),
+        "tron_poisoning",
+        Act::Calls(
+            |scene| {
+                let function = selector("transferFrom(address,address,uint256)");
+                [function.as_slice(), &word(STRANGER), &word(scene.ours), &number(0)].concat()
+            },
+            |scene| scene.log(scene.token, STRANGER, number(0)),
+        ),
         0,
     ),
     (
-        refused("E-05", "TRON: a transfer of our address to itself", "nobody paid"),
+        "tron_to_itself",
         Act::Logs(|scene| vec![scene.log(scene.token, scene.ours, number(scene.units))]),
         0,
     ),
-    (refused("E-06", "TRON: TRX instead of the token", "not the invoice's coin"), Act::Trx, 0),
+    ("tron_trx", Act::Trx, 0),
+    ("tron_grew_by_itself", Act::Nothing, 0),
+    ("tron_takes_a_fee", Act::Token(Manner::TakesFee), 9),
+    ("tron_max_256", Act::Logs(|scene| vec![scene.log(scene.token, STRANGER, [0xff; 32])]), 0),
     (
-        refused("E-07", "TRON: units that appear without a transaction", "no log says who paid"),
-        Act::Nothing,
-        0,
-    ),
-    (
-        credited(
-            "E-11",
-            "TRON: a token that takes a tenth of each transfer",
-            "what arrived counts",
-        ),
-        Act::Token(Manner::TakesFee),
-        9,
-    ),
-    (
-        refused("E-12", "TRON: a log of 2^256 - 1 units", "more than 128 bits"),
-        Act::Logs(|scene| vec![scene.log(scene.token, STRANGER, [0xff; 32])]),
-        0,
-    ),
-    (
-        refused("E-12", "TRON: a log of 2^128 and what is asked", "more than 128 bits"),
+        "tron_2_128_and_asked",
         Act::Logs(|scene| {
             let mut amount = number(scene.units);
             amount[15] = 1;
@@ -173,7 +142,7 @@ const ROWS: [(Row, Act, u128); 19] = [
         0,
     ),
     (
-        refused("E-12", "TRON: an amount of two words, and of none", "another shape"),
+        "tron_two_words",
         Act::Logs(|scene| {
             let two = [number(scene.units), number(scene.units)].concat();
             [two, Vec::new()]
@@ -183,7 +152,7 @@ const ROWS: [(Row, Act, u128); 19] = [
         0,
     ),
     (
-        refused("E-12", "TRON: an address of more than 20 bytes", "another shape"),
+        "tron_long_address",
         Act::Logs(|scene| {
             let mut to = word(scene.ours);
             to[0] = 1;
@@ -192,13 +161,9 @@ const ROWS: [(Row, Act, u128); 19] = [
         }),
         0,
     ),
+    ("tron_another_token", Act::OtherToken, 0),
     (
-        refused("E-13", "TRON: another token that behaves", "not the invoice's coin"),
-        Act::OtherToken,
-        0,
-    ),
-    (
-        refused("E-13", "TRON: an event of the token with fewer topics", "another event"),
+        "tron_two_topics",
         Act::Logs(|scene| {
             let topics = vec![topic(contracts::TRANSFER), word(scene.ours)];
             vec![SimLog { contract: scene.token, topics, data: number(scene.units).to_vec() }]
@@ -206,6 +171,58 @@ const ROWS: [(Row, Act, u128); 19] = [
         0,
     ),
 ];
+
+/// What the node must say of a transaction for it to be what its row says: how its call ended, and its
+/// logs. Nothing for one that calls nothing.
+fn told(act: Act, scene: &Scene) -> Option<(&'static str, Vec<SimLog>)> {
+    let moved = |contract: Account, to: Account, units: u128| {
+        transfer_log(contract, scene.own, to, number(units).to_vec())
+    };
+    let fee = scene.units / 10;
+    Some(match act {
+        Act::Token(Manner::ReturnsFalse) => ("SUCCESS", Vec::new()),
+        Act::Token(Manner::TakesFee) => {
+            let parts = [(scene.ours, scene.units - fee), (OWNER_OF_FEES, fee)];
+            ("SUCCESS", parts.map(|(to, units)| moved(scene.token, to, units)).to_vec())
+        }
+        Act::Token(_) => ("SUCCESS", vec![moved(scene.token, scene.ours, scene.units)]),
+        Act::Reverts | Act::LogsAndReverts(_) => ("REVERT", Vec::new()),
+        Act::RunsOutOfEnergy => ("OUT_OF_ENERGY", Vec::new()),
+        Act::Logs(logs) => ("SUCCESS", logs(scene)),
+        Act::Calls(_, log) => ("SUCCESS", vec![log(scene)]),
+        Act::OtherToken => ("SUCCESS", vec![moved(scene.clone, scene.ours, scene.units)]),
+        Act::Trx | Act::Nothing => return None,
+    })
+}
+
+/// The case happened as its row says: by the node's own words, or by what the address has.
+async fn check(driver: &Driver, key: &str, act: Act, scene: &Scene, txid: Option<&str>) {
+    let node = driver.simulator().unwrap();
+    let state = node.chain().state();
+    match (told(act, scene), txid) {
+        (Some((result, logs)), Some(txid)) => {
+            let info = answer(driver, "gettransactioninfobyid", txid).await;
+            let logs: Vec<_> = logs.iter().map(|log| View { visible: false }.log(log)).collect();
+            let had = info.get("log").cloned().unwrap_or_else(|| json!([]));
+            assert_eq!((&info["receipt"]["result"], had), (&json!(result), json!(logs)), "{key}");
+        }
+        (None, Some(txid)) => {
+            assert!(node.chain().find(txid).is_some(), "{key}: in no block");
+            let sun = state.holders.get(&scene.ours).map(|holder| holder.sun);
+            assert_eq!(sun, Some(i64::try_from(scene.units).unwrap()), "{key}");
+        }
+        (_, None) => {
+            let units = contracts::balance(&state.contracts, scene.token, scene.ours);
+            assert_eq!(units, scene.units, "{key}");
+        }
+    }
+}
+
+/// What the node says of a transaction.
+async fn answer(driver: &Driver, method: &str, txid: &str) -> Value {
+    let query = json!({ "value": txid });
+    driver.client().call_known(Api::Full, method, &query).await.unwrap()
+}
 
 fn account(invoice: &Invoice) -> Account {
     parse(Network::Trc20, ChainKind::Regtest, &invoice.address).unwrap().try_into().unwrap()
@@ -220,8 +237,8 @@ fn set_manner(driver: &Driver, manner: Manner) {
     });
 }
 
-/// Does what a row says; the transaction is broadcast like any other.
-async fn act(driver: &Driver, act: Act, scene: &Scene) {
+/// Does what a row says; the transaction, if there is one, is broadcast like any other.
+async fn act(driver: &Driver, act: Act, scene: &Scene) -> Option<String> {
     let node = driver.simulator().unwrap();
     let scripted = |logs: Vec<SimLog>, reverts: bool| {
         node.place("a scripted contract", Code::Scripted { logs, reverts })
@@ -235,8 +252,7 @@ async fn act(driver: &Driver, act: Act, scene: &Scene) {
         Act::Reverts => driver.token_payment(own, scene.ours, u128::MAX).await,
         Act::RunsOutOfEnergy => {
             let frame = driver.frame().await.unwrap();
-            let frame =
-                cryptopayment::chain::tron::transaction::Frame { fee_limit: 100_000, ..frame };
+            let frame = Frame { fee_limit: 100_000, ..frame };
             driver.signed(&Raw::trigger(
                 &frame,
                 own,
@@ -246,7 +262,7 @@ async fn act(driver: &Driver, act: Act, scene: &Scene) {
         }
         Act::Logs(logs) => driver.call(scripted(logs(scene), false), vec![1]).await,
         Act::LogsAndReverts(logs) => driver.call(scripted(logs(scene), true), vec![1]).await,
-        Act::Calls(call) => driver.call(scene.token, call(scene)).await,
+        Act::Calls(call, _) => driver.call(scene.token, call(scene)).await,
         Act::OtherToken => driver.call(scene.clone, token_transfer(scene.ours, scene.units)).await,
         Act::Trx => {
             let frame = driver.frame().await.unwrap();
@@ -262,10 +278,10 @@ async fn act(driver: &Driver, act: Act, scene: &Scene) {
             node.chain().change(|state| {
                 contracts::transfer(&mut state.contracts, token, own, ours, Some(units));
             });
-            return;
+            return None;
         }
     };
-    driver.send(tx).await.unwrap();
+    Some(driver.send(tx).await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,26 +292,28 @@ async fn what_a_transaction_says_is_taken_for_what_it_did() {
     let clone =
         node.place("a token of the same name", Code::token(Manner::Standard, 6, driver.own()));
     let mut total = 0;
-    for (row, does, tenths) in &ROWS {
+    for (key, does, tenths) in ACTS {
         let invoice = world.invoice().await;
         let units = asked(&invoice);
-        let scene = Scene { token: driver.token, clone, ours: account(&invoice), units };
-        act(driver, *does, &scene).await;
+        let (token, own) = (driver.token, driver.own());
+        let scene = Scene { token, clone, own, ours: account(&invoice), units };
+        let txid = act(driver, does, &scene).await;
         node.mine(1);
+        check(driver, key, does, &scene, txid.as_deref()).await;
         here.wait_read().await;
         set_manner(driver, Manner::Standard);
         let paid = units * tenths / 10;
-        let now =
-            world.wait_until(&invoice, row.case, |now| now.paid_units == paid.to_string()).await;
+        let now = world.wait_until(&invoice, key, |now| now.paid_units == paid.to_string()).await;
         world.mine_deep(&invoice).await;
         here.wait_read().await;
         total += paid;
         world.wait_available(total).await;
         let last = world.client.get_invoice(&invoice.id).await.unwrap();
         let status = if paid == units { Status::Confirmed } else { Status::Pending };
-        assert_eq!(last.status(), status, "{}: {:?}", row.case, now.payments);
-        assert_eq!(row.verdict == Verdict::Refused, paid == 0, "{}", row.case);
-        row.held();
+        assert_eq!(last.status(), status, "{key}: {:?}", now.payments);
+        assert_eq!(row(key).verdict == Verdict::Refused, paid == 0, "{key}");
+        assert_eq!(last.payments.is_empty(), paid == 0, "{key}");
+        row(key).held();
     }
     here.world.finish().await;
 }
@@ -306,37 +324,22 @@ async fn what_a_transaction_says_is_taken_for_what_it_did() {
 async fn an_answer_that_is_none_holds_the_block() {
     const METHOD: &str = "gettransactioninfobyblocknum";
     type Change = fn(&mut Value);
-    let rows: [(Row, Change); 6] = [
-        (held("E-04", "TRON: no receipts for a block with transactions", "not yet"), |all| {
-            *all = json!([])
+    let changes: [(&str, Change); 6] = [
+        ("tron_no_receipts", |all| *all = json!([])),
+        ("tron_empty_receipts", |all| *all = json!({})),
+        ("tron_error_with_200", |all| *all = json!({ "Error": "x" })),
+        ("tron_told_and_denied", |all| all[0]["receipt"]["result"] = json!("REVERT")),
+        ("tron_failed_above_success", |all| all[0]["result"] = json!("FAILED")),
+        ("tron_no_resources", |all| {
+            let words = "class java.lang.IllegalAccessException : lack of computing resources";
+            *all = json!({ "Error": words });
         }),
-        (held("E-04", "TRON: `{}` for receipts", "means not there, never failed"), |all| {
-            *all = json!({})
-        }),
-        (held("E-04", "TRON: HTTP 200 with an error", "is an error"), |all| {
-            *all = json!({ "Error": "x" })
-        }),
-        (held("E-04", "TRON: success told and denied at once", "is told properly later"), |all| {
-            all[0]["receipt"]["result"] = json!("REVERT");
-        }),
-        (
-            held("E-04", "TRON: FAILED above a receipt of SUCCESS", "is told properly later"),
-            |all| {
-                all[0]["result"] = json!("FAILED");
-            },
-        ),
-        (
-            held("N-08", "TRON: lack of computing resources, as HTTP 200", "asked again later"),
-            |all| {
-                *all = json!({ "Error": "class java.lang.IllegalAccessException : lack of computing resources" });
-            },
-        ),
     ];
     let here = NodeWorld::on(Engine::Sqlite, Driver::simulated().await).await;
     let NodeWorld { world, driver, .. } = &here;
     let node = driver.simulator().unwrap();
     let mut total = 0;
-    for (row, change) in rows {
+    for (key, change) in changes {
         let invoice = world.invoice().await;
         let before = here.wait_read().await;
         // The receipts of the block that will be, as they will be told.
@@ -346,7 +349,7 @@ async fn an_answer_that_is_none_holds_the_block() {
         let mut receipts = {
             let chain = node.chain();
             let block = chain.tip();
-            let view = crate::tron_node::render::View { visible: false };
+            let view = View { visible: false };
             block.included.iter().map(|included| view.receipt(block, included)).collect::<Value>()
         };
         change(&mut receipts);
@@ -358,59 +361,35 @@ async fn an_answer_that_is_none_holds_the_block() {
         .await;
         let networks = world.client.networks().await.unwrap();
         let own = networks.into_iter().find(|network| network.network == "trc20").unwrap();
-        assert_eq!(own.scanned_height, before, "{}: the block was passed over", row.case);
+        assert_eq!(own.scanned_height, before, "{key}: the block was passed over");
         let waiting = world.client.get_invoice(&invoice.id).await.unwrap();
-        assert_eq!(
-            (waiting.status(), waiting.payments.len()),
-            (Status::Pending, 0),
-            "{}",
-            row.case
-        );
+        assert_eq!((waiting.status(), waiting.payments.len()), (Status::Pending, 0), "{key}");
         node.clear();
         world.wait_seen(&invoice, &txid).await;
         world.mine_deep(&invoice).await;
         world.wait(&invoice, Status::Confirmed, Exception::None).await;
         total += asked(&invoice);
         world.wait_available(total).await;
-        row.held();
+        row(key).held();
     }
     here.world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_counts_in_its_block_and_once() {
-    let waits =
-        held("E-04", "TRON: a waiting call that gettransactionbyid says SUCCESS of", "in no block");
-    let moved = credited("E-09", "TRON: the same payment in another block after a fork", "once");
-    let many =
-        credited("E-09", "TRON: one call pays two invoices, one of them twice", "each log once");
-    let lost = Row::new(
-        "E-09",
-        "TRON: a payment that fails in the other branch",
-        Verdict::TakenBack,
-        "the payer had spent it",
-    );
     let here = NodeWorld::on(Engine::Sqlite, Driver::simulated().await).await;
     let NodeWorld { world, driver, .. } = &here;
     let node = driver.simulator().unwrap();
 
     let invoice = world.invoice().await;
     let txid = world.chain.pay(&[share(&invoice, 1, 1)]).await.unwrap();
-    let told: Value = driver
-        .client()
-        .call_known(
-            cryptopayment::chain::tron::http::Api::Full,
-            "gettransactionbyid",
-            &json!({ "value": txid }),
-        )
-        .await
-        .unwrap();
+    let told = answer(driver, "gettransactionbyid", &txid).await;
     assert_eq!(told["ret"][0]["contractRet"], "SUCCESS", "that is what the node says");
     node.mine_exactly(Vec::new());
     here.wait_read().await;
     let now = world.client.get_invoice(&invoice.id).await.unwrap();
     assert_eq!((now.status(), now.payments.len()), (Status::Pending, 0));
-    waits.held();
+    row("tron_waits").held();
 
     node.mine(1);
     world.wait_seen(&invoice, &txid).await;
@@ -423,7 +402,7 @@ async fn a_payment_counts_in_its_block_and_once() {
     assert_eq!(confirmed.payments.len(), 1);
     assert!(node.chain().find(&txid).unwrap().0.number() > old);
     world.wait_available(asked(&invoice)).await;
-    moved.held();
+    row("tron_moved_by_fork").held();
 
     let (one, two) = (world.invoice().await, world.invoice().await);
     let (address, half) = share(&two, 1, 2);
@@ -437,7 +416,7 @@ async fn a_payment_counts_in_its_block_and_once() {
     }
     let total = asked(&invoice) + asked(&one) + asked(&two);
     world.wait_available(total).await;
-    many.held();
+    row("tron_two_of_three").held();
 
     let bad = world.invoice().await;
     let txid = world.pay(&bad, 1, 1).await;
@@ -447,13 +426,12 @@ async fn a_payment_counts_in_its_block_and_once() {
     world.fork(required, &txid, ForkFate::DoubleSpend).await;
     world.wait(&bad, Status::Pending, Exception::Reorged).await;
     world.wait_available(total).await;
-    lost.held();
+    row("tron_fails_in_fork").held();
     here.world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lying_token_refuses_to_start() {
-    let row = refused("E-10", "TRON: the contract says 18 decimals", "the server does not start");
     let mut here = NodeWorld::on(Engine::Sqlite, Driver::simulated().await).await;
     here.world.server.stop().await;
     let (token, own) = (here.driver.token, here.driver.own());
@@ -463,5 +441,5 @@ async fn a_lying_token_refuses_to_start() {
     let settings = here.driver.settings(&here.driver.full_url, &here.driver.solidity_url, "");
     let error = here.world.server.refuses_to_run_with(&settings).await;
     assert!(error.contains("its decimals() is"), "{error}");
-    row.held();
+    row("tron_decimals").held();
 }

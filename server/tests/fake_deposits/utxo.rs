@@ -1,23 +1,18 @@
-//! Fake and odd deposits on a real bitcoind: outputs that look like ours, transactions that are replaced,
-//! malleated or lost, and a node that has forgotten the block. What Litecoin adds is with its MWEB tests.
+//! Fake and odd deposits on a real bitcoind: transactions that are replaced, malleated or lost, addresses of
+//! more than one text, and a node that has forgotten the block. Not here: what the outputs are
+//! (`utxo_outputs`), and what Litecoin adds, which is with its MWEB tests.
 
 use std::sync::Arc;
 
-use bitcoin::bip32::{DerivationPath, Xpriv};
 use bitcoin::consensus::serialize;
-use bitcoin::opcodes::all::{OP_CHECKMULTISIG, OP_CHECKSIG, OP_PUSHNUM_1, OP_PUSHNUM_2, OP_RETURN};
-use bitcoin::script::{Builder, PushBytesBuf, ScriptBuf};
+use bitcoin::script::ScriptBuf;
 use bitcoin::secp256k1::{Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
-use bitcoin::{
-    Amount, CompressedPublicKey, OutPoint, PublicKey, Sequence, Transaction, TxIn, TxOut, Witness,
-};
+use bitcoin::{CompressedPublicKey, OutPoint, Sequence, Transaction, TxIn, TxOut, Witness};
 use cryptopayment::chain::{ForkFate, SandboxControl as _};
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::address_text::{AddressError, parse};
 use cryptopayment::domain::asset::Network;
-use cryptopayment::env::Env;
-use cryptopayment::signer::keystore::Keystore;
 use cryptopayment_sdk::v1::{
     Invoice, InvoiceException as Exception, InvoiceStatus as Status, PaymentState,
 };
@@ -25,209 +20,27 @@ use serde_json::{Value, json};
 
 use crate::conformance::world::{World, asked, share};
 use crate::support::server::{Engine, eventually};
-use crate::table::{Row, Verdict};
+use crate::table::row;
 use crate::utxo_node::{FIRST_BLOCKS, Kind, Mode, UtxoNode};
+use crate::utxo_outputs::pays;
 use crate::world::NodeWorld;
 
-/// Addresses among which an invoice's key is looked for.
-const INDEXES: u32 = 1_000;
-/// What Bitcoin Core calls dust for our kind of output, less one.
-const DUST_UNITS: u64 = 293;
 const FEE_UNITS: u64 = 100_000;
 
-/// What stands behind an invoice's address, and what the invoice asks.
-struct Ours {
-    public: PublicKey,
-    script: ScriptBuf,
-    units: u64,
-}
-
-impl Ours {
-    fn key_hash(&self) -> PushBytesBuf {
-        PushBytesBuf::try_from(self.script.as_bytes()[2..].to_vec()).unwrap()
-    }
-}
-
-/// A case that is decided by what the outputs are.
-struct Outputs {
-    row: Row,
-    /// The transaction's outputs.
-    make: fn(&Ours) -> Vec<TxOut>,
-    /// How much of what the invoice asks is paid.
-    paid: fn(u64) -> u64,
-}
-
-fn pays(units: u64, script_pubkey: ScriptBuf) -> TxOut {
-    TxOut { value: Amount::from_sat(units), script_pubkey }
-}
-
-fn fake(
-    id: &'static str,
-    case: &'static str,
-    why: &'static str,
-    make: fn(&Ours) -> Vec<TxOut>,
-) -> Outputs {
-    Outputs { row: Row::new(id, case, Verdict::Refused, why), make, paid: |_| 0 }
-}
-
-fn money(
-    id: &'static str,
-    case: &'static str,
-    why: &'static str,
-    make: fn(&Ours) -> Vec<TxOut>,
-    paid: fn(u64) -> u64,
-) -> Outputs {
-    Outputs { row: Row::new(id, case, Verdict::Credited, why), make, paid }
-}
-
-/// An output to a script that is built from ours, worth what is asked.
-fn scripted(ours: &Ours, script: ScriptBuf) -> Vec<TxOut> {
-    vec![pays(ours.units, script)]
-}
-
-/// Outputs to our script, among others and of odd amounts.
-fn amounts() -> Vec<Outputs> {
-    vec![
-        money(
-            "U-04",
-            "two outputs to one address",
-            "each output is a payment of its own",
-            |ours| {
-                let half = ours.units / 2;
-                vec![pays(half, ours.script.clone()), pays(ours.units - half, ours.script.clone())]
-            },
-            |asked| asked,
-        ),
-        money(
-            "U-04",
-            "beside outputs to strangers",
-            "the others are nobody's here",
-            |ours| {
-                let stranger = ScriptBuf::from_bytes([&[0, 20][..], &[0xdd; 20]].concat());
-                vec![pays(ours.units, stranger.clone()), pays(ours.units, ours.script.clone())]
-            },
-            |asked| asked,
-        ),
-        fake("U-04", "an output of zero to our address", "zero is no payment", |ours| {
-            vec![pays(0, ours.script.clone())]
-        }),
-        money(
-            "U-08",
-            "dust",
-            "counts as the part that it is",
-            |ours| vec![pays(DUST_UNITS, ours.script.clone())],
-            |_| DUST_UNITS,
-        ),
-        money(
-            "U-08",
-            "one base unit",
-            "counts as the part that it is",
-            |ours| vec![pays(1, ours.script.clone())],
-            |_| 1,
-        ),
-    ]
-}
-
-/// Outputs to other scripts, with our key or our script in them.
-fn lookalikes() -> Vec<Outputs> {
-    const OTHER_SCRIPT: &str = "another script: who holds its key is not asked";
-    vec![
-        fake("U-04", "OP_RETURN that holds our script, and coins", "unspendable", |ours| {
-            let data = PushBytesBuf::try_from(ours.script.to_bytes()).unwrap();
-            let script = Builder::new().push_opcode(OP_RETURN).push_slice(data).into_script();
-            scripted(ours, script)
-        }),
-        fake("U-05", "bare 1-of-2 multisig with our key", OTHER_SCRIPT, |ours| {
-            let other = [&[2_u8][..], &[0x55; 32]].concat();
-            let other = PushBytesBuf::try_from(other).unwrap();
-            let script = Builder::new()
-                .push_opcode(OP_PUSHNUM_1)
-                .push_key(&ours.public)
-                .push_slice(other)
-                .push_opcode(OP_PUSHNUM_2)
-                .push_opcode(OP_CHECKMULTISIG)
-                .into_script();
-            scripted(ours, script)
-        }),
-        fake("U-05", "pay to our public key (P2PK)", OTHER_SCRIPT, |ours| {
-            let script =
-                Builder::new().push_key(&ours.public).push_opcode(OP_CHECKSIG).into_script();
-            scripted(ours, script)
-        }),
-        fake("U-05", "pay to our key's hash in the old form (P2PKH)", OTHER_SCRIPT, |ours| {
-            scripted(ours, ScriptBuf::new_p2pkh(&ours.public.pubkey_hash()))
-        }),
-        fake("U-05", "our script wrapped (P2SH)", OTHER_SCRIPT, |ours| {
-            scripted(ours, ScriptBuf::new_p2sh(&ours.script.script_hash()))
-        }),
-        fake("U-05", "our key as a script (P2WSH)", OTHER_SCRIPT, |ours| {
-            let inner =
-                Builder::new().push_key(&ours.public).push_opcode(OP_CHECKSIG).into_script();
-            scripted(ours, ScriptBuf::new_p2wsh(&inner.wscript_hash()))
-        }),
-        fake("U-05", "our key as Taproot's output key (P2TR)", OTHER_SCRIPT, |ours| {
-            let key = &ours.public.to_bytes()[1..33];
-            scripted(ours, ScriptBuf::from_bytes([&[0x51, 32][..], key].concat()))
-        }),
-        fake("U-05", "our program under witness version 1", OTHER_SCRIPT, |ours| {
-            let program = &ours.script.as_bytes()[2..];
-            scripted(ours, ScriptBuf::from_bytes([&[0x51, 20][..], program].concat()))
-        }),
-        fake("U-05", "our script with a byte behind it", OTHER_SCRIPT, |ours| {
-            scripted(ours, ScriptBuf::from_bytes([ours.script.as_bytes(), &[0x61]].concat()))
-        }),
-        fake("U-05", "our script with a longer form of its push", OTHER_SCRIPT, |ours| {
-            let hash = ours.key_hash();
-            scripted(ours, ScriptBuf::from_bytes([&[0, 0x4c, 20][..], hash.as_bytes()].concat()))
-        }),
-    ]
-}
-
 /// A world on bitcoind.
-async fn start() -> NodeWorld {
+pub async fn start() -> NodeWorld {
     NodeWorld::start(Kind::Bitcoin, Engine::Sqlite).await
 }
 
-/// The public keys of invoices, found by what the wallet's words derive.
-async fn keys_of(world: &mut World, invoices: &[&Invoice]) -> Vec<Ours> {
-    world.server.stop().await;
-    let wallet = world.server.directory.path().join("data/wallet");
-    let passphrase = std::fs::read_to_string(wallet.join("keystore.passphrase")).unwrap();
-    let keystore = Keystore::open(&wallet, "sandbox", passphrase.trim(), &Env::system()).unwrap();
-    let seed = keystore.seed().unwrap();
-    drop(keystore);
-    world.server.run().await;
-    world.client = world.server.client();
-
-    let curve = Secp256k1::new();
-    let master = Xpriv::new_master(bitcoin::Network::Regtest, seed.as_slice()).unwrap();
-    let derived: Vec<PublicKey> = (0..INDEXES)
-        .map(|index| {
-            let path: DerivationPath = format!("m/84'/1'/0'/0'/{index}'").parse().unwrap();
-            let child = master.derive_priv(&curve, &path).unwrap();
-            PublicKey::new(child.private_key.public_key(&curve))
-        })
-        .collect();
-    let find = |invoice: &&Invoice| {
-        let key = parse(Network::Btc, ChainKind::Regtest, &invoice.address).unwrap();
-        let script = ScriptBuf::from_bytes(key);
-        let ours =
-            |public: &&PublicKey| ScriptBuf::new_p2wpkh(&public.wpubkey_hash().unwrap()) == script;
-        let public = *derived.iter().find(ours).expect("the key of the address");
-        Ours { public, script, units: u64::try_from(asked(invoice)).unwrap() }
-    };
-    invoices.iter().map(find).collect()
-}
-
 /// Mines one block of exactly these transactions, whatever a mempool would say of them.
-async fn mine_exactly(node: &UtxoNode, transactions: &[&Transaction]) {
+pub async fn mine_exactly(node: &UtxoNode, transactions: &[&Transaction]) {
     let raw: Vec<String> = transactions.iter().map(|tx| hex::encode(serialize(*tx))).collect();
     node.generate_exactly(&raw).await.unwrap();
 }
 
 /// Waits until everything mined and waiting by now was read: a payment made now is confirmed. Returns
 /// what that payment was worth.
-async fn everything_was_read(world: &World) -> u128 {
+pub async fn everything_was_read(world: &World) -> u128 {
     let other = world.invoice().await;
     let txid = world.pay(&other, 1, 1).await;
     world.wait_seen(&other, &txid).await;
@@ -236,51 +49,13 @@ async fn everything_was_read(world: &World) -> u128 {
     asked(&other)
 }
 
-async fn now(world: &World, invoice: &Invoice) -> Invoice {
+pub async fn now(world: &World, invoice: &Invoice) -> Invoice {
     world.client.get_invoice(&invoice.id).await.unwrap()
 }
 
 /// The payments of an invoice by their transactions.
 fn payments(invoice: &Invoice) -> Vec<(&str, PaymentState)> {
     invoice.payments.iter().map(|payment| (payment.txid.as_str(), payment.state())).collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_output_is_decides() {
-    let NodeWorld { mut world, node, .. } = start().await;
-    let cases: Vec<Outputs> = amounts().into_iter().chain(lookalikes()).collect();
-    let mut invoices = Vec::new();
-    for _ in &cases {
-        invoices.push(world.invoice().await);
-    }
-    let mined_to = world.invoice().await;
-    let keys = keys_of(&mut world, &invoices.iter().collect::<Vec<_>>()).await;
-    let mut transactions = Vec::new();
-    for (case, ours) in cases.iter().zip(&keys) {
-        transactions.push(node.payment((case.make)(ours)).await.unwrap());
-    }
-    mine_exactly(&node, &transactions.iter().collect::<Vec<_>>()).await;
-    let miner = parse(Network::Btc, ChainKind::Regtest, &mined_to.address).unwrap();
-    node.generate_to(1, &ScriptBuf::from_bytes(miner)).await.unwrap();
-    // Deep enough for everything, and for the coinbase to be spendable.
-    node.generate_to(100, &node.strange_script()).await.unwrap();
-    let mut credited = everything_was_read(&world).await;
-    for ((case, ours), invoice) in cases.iter().zip(&keys).zip(&invoices) {
-        let paid = (case.paid)(ours.units);
-        let what = format!("{} {}", case.row.id, case.row.case);
-        let status = if paid == ours.units { Status::Confirmed } else { Status::Pending };
-        let stands = |now: &Invoice| now.paid_units == paid.to_string() && now.status() == status;
-        let after = world.wait_until(invoice, &what, stands).await;
-        assert_eq!(after.payments.is_empty(), paid == 0, "{what}");
-        credited += u128::from(paid);
-    }
-    let after = now(&world, &mined_to).await;
-    assert_eq!((after.status(), after.payments.len()), (Status::Pending, 0));
-    world.wait_available(credited).await;
-    world.finish().await;
-    cases.iter().for_each(|case| case.row.held());
-    let why = "a payer is no miner, and such coins cannot be spent for 100 blocks";
-    Row::new("U-06", "a coinbase that pays our address", Verdict::Refused, why).held();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,15 +88,15 @@ async fn unconfirmed_and_replaced(world: &World, node: &UtxoNode) {
     let seen = world.wait(&invoice, Status::Confirming, Exception::None).await;
     assert_eq!(seen.confirmations.unwrap().received, 0);
     assert_eq!(payments(&seen)[0].1, PaymentState::Seen);
+    let waits = json!([waiting.compute_txid().to_string()]);
+    node.call::<Value>("getmempoolentry", waits).await.expect("it waits");
     world.wait_available_and_pending(0, asked(&invoice)).await;
-    let why = "worth nothing before it is in blocks";
-    Row::new("U-01", "waits in the mempool", Verdict::Held, why).held();
+    row("in_mempool").held();
 
     node.replace(&waiting.compute_txid().to_string(), &[]).await.unwrap();
     world.wait(&invoice, Status::Pending, Exception::Reorged).await;
     world.wait_available_and_pending(0, 0).await;
-    let why = "replaced: full RBF asks nobody";
-    Row::new("U-01", "replaced without having signalled it", Verdict::Refused, why).held();
+    row("replaced_unsignalled").held();
 
     let invoice = world.invoice().await;
     let waiting = final_payment(world, node, &invoice).await;
@@ -329,8 +104,7 @@ async fn unconfirmed_and_replaced(world: &World, node: &UtxoNode) {
     mine_exactly(node, &[&conflict]).await;
     world.wait(&invoice, Status::Pending, Exception::Reorged).await;
     world.wait_available_and_pending(0, 0).await;
-    let why = "its input was consumed in a block";
-    Row::new("U-01", "double spent in a block, unseen before", Verdict::Refused, why).held();
+    row("double_spent_unseen").held();
 }
 
 async fn replaced_by_the_same_payment(world: &World, node: &UtxoNode) -> u128 {
@@ -345,8 +119,7 @@ async fn replaced_by_the_same_payment(world: &World, node: &UtxoNode) -> u128 {
     let states = payments(&paid);
     assert!(states.contains(&(&first, PaymentState::Replaced)), "{states:?}");
     assert!(states.contains(&(&second, PaymentState::Credited)), "{states:?}");
-    let why = "once: of what conflicts one counts";
-    Row::new("U-02", "replaced by the same payment, both seen", Verdict::Credited, why).held();
+    row("replaced_by_same").held();
 
     let unseen = world.invoice().await;
     let first = final_payment(world, node, &unseen).await;
@@ -357,7 +130,7 @@ async fn replaced_by_the_same_payment(world: &World, node: &UtxoNode) -> u128 {
     let txids = [first, second].map(|transaction| transaction.compute_txid().to_string());
     assert_eq!(paid.txid.as_deref(), Some(txids[1].as_str()));
     assert_eq!((paid.payments.len(), &paid.paid_units), (2, &unseen.amount_units));
-    Row::new("U-02", "mined in another version than was seen", Verdict::Credited, why).held();
+    row("mined_in_other_version").held();
     asked(&invoice) + asked(&unseen)
 }
 
@@ -419,8 +192,7 @@ async fn malleated_on_its_way(world: &World, node: &UtxoNode) -> u128 {
     assert_ne!(seen, other);
     assert_eq!(paid.txid.as_deref(), Some(other.as_str()));
     assert_eq!(paid.paid_units, invoice.amount_units);
-    let why = "once, under the id that is in the block";
-    Row::new("U-03", "malleated between mempool and block", Verdict::Credited, why).held();
+    row("malleated").held();
     asked(&invoice)
 }
 
@@ -443,8 +215,7 @@ async fn a_parent_that_never_comes(world: &World, node: &UtxoNode) -> (u128, u12
     let held = now(world, &invoice).await;
     assert_eq!(held.confirmations.unwrap().received, 0);
     assert!(payments(&held).iter().all(|(_, state)| *state != PaymentState::Credited));
-    let why = "never in a block, so never credited";
-    Row::new("U-01", "spends a payment that was replaced", Verdict::Held, why).held();
+    row("child_of_replaced").held();
     (other, asked(&invoice))
 }
 
@@ -466,12 +237,10 @@ async fn what_is_deep_may_still_be_lost() {
     let back = world.wait(&lost, Status::Pending, Exception::Reorged).await;
     assert_eq!(back.paid_units, "0");
     world.wait_available(asked(&moved)).await;
-    let why = "credited payments are watched on";
-    let case = "double spent by a fork of 13 blocks, after its credit";
-    Row::new("U-07", case, Verdict::TakenBack, why).held();
+    row("deep_double_spend").held();
     let kept = now(&world, &moved).await;
     assert_eq!((kept.status(), kept.exception()), (Status::Confirmed, Exception::None));
-    Row::new("U-07", "moved by that fork", Verdict::Credited, "once, in its new block").held();
+    row("moved_by_deep_fork").held();
     world.finish().await;
 }
 
@@ -485,22 +254,18 @@ async fn an_address_has_more_than_one_text() {
     world.wait(&invoice, Status::Confirmed, Exception::None).await;
     world.wait_available(asked(&invoice)).await;
     world.finish().await;
-    let why = "the script is what counts";
-    Row::new("U-10", "our address in capitals, as QR codes have it", Verdict::Credited, why).held();
+    row("capitals").held();
 
     let read = |text: &str| parse(Network::Ltc, ChainKind::Mainnet, text);
     let old = read("3P14159f73E4gFr7JterCCQh9QjiTjiZrG").unwrap();
     assert_eq!(read("MVDCJxZd4A5VUm81QmeC1qf6U7LASsr7LT").unwrap(), old);
-    let why = "one script, two texts";
-    Row::new("U-10", "ltc: a script's address as 3... and as M...", Verdict::Credited, why).held();
+    row("two_texts").held();
     let mweb = "ltcmweb1qqvudqut46ah3kvk80uqehsfwpvs6hh0vv8p5ytv42d5cau6mqlequqs9u0ganz4fegr8z9q3hxwaeunnlyl6zlmcvr4xjkp3egew8p0v3uk3r05f";
     assert_eq!(read(mweb), Err(AddressError::Malformed));
-    let why = "no output on the main chain";
-    Row::new("U-10", "ltc: an address inside MWEB", Verdict::Refused, why).held();
+    row("mweb_address").held();
     let mixed = "bc1qW508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
     assert!(parse(Network::Btc, ChainKind::Mainnet, mixed).is_err());
-    let why = "BIP 173 has no such text";
-    Row::new("U-10", "an address of mixed case", Verdict::Refused, why).held();
+    row("mixed_case").held();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -534,10 +299,8 @@ async fn a_block_that_the_node_forgot_stops_the_reading() {
     world.wait(&invoice, Status::Confirmed, Exception::None).await;
     world.wait_available(asked(&invoice)).await;
     world.finish().await;
-    let why = "reading waits for the block, and nobody is late";
-    Row::new("U-09", "in a block that a pruned node forgot", Verdict::Held, why).held();
-    let why = "once the node has it again";
-    Row::new("U-09", "in a block that comes back", Verdict::Credited, why).held();
+    row("pruned").held();
+    row("pruned_comes_back").held();
 }
 
 /// The raw blocks above a height, as hex.

@@ -371,7 +371,7 @@ impl UtxoNode {
     }
 
     /// A block as rust-bitcoin reads it, which is not how the code under test does.
-    async fn block(&self, height: u64) -> Result<Block, ChainError> {
+    pub async fn block(&self, height: u64) -> Result<Block, ChainError> {
         let hash = self.block_hash(height).await?;
         let text: String = self.call("getblock", json!([hash, 0])).await?;
         Ok(deserialize(&hex::decode(text).unwrap()).unwrap())

@@ -1,6 +1,7 @@
 //! A whole server on a TRON chain that a driver has in hand. Not here: the node itself, assertions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -96,6 +97,8 @@ impl NodeWorld {
     pub async fn restless(engine: Engine) -> Self {
         let mut here = Self::on(engine, Driver::simulated().await).await;
         let proxies = Arc::clone(&here.proxies);
+        let went_away = Arc::new(AtomicBool::new(false));
+        here.world.went_away = Some(Arc::clone(&went_away));
         let restless = tokio::spawn(async move {
             let mut beat = tokio::time::interval(AWAY);
             // On a busy machine it is away for longer, never back for shorter.
@@ -103,6 +106,7 @@ impl NodeWorld {
             loop {
                 beat.tick().await;
                 proxies.iter().for_each(TcpProxy::cut);
+                went_away.store(true, Ordering::SeqCst);
                 beat.tick().await;
                 proxies.iter().for_each(TcpProxy::mend);
             }

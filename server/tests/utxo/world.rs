@@ -2,7 +2,7 @@
 //! itself (`support/utxo_node.rs`), and what happens in the world (`scenarios`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
@@ -18,6 +18,7 @@ struct Shared {
     node: Arc<UtxoNode>,
     /// Before which act, counted from one, the node is stopped and started again.
     restart_before: Option<usize>,
+    restarted: Arc<AtomicBool>,
     acts: AtomicUsize,
 }
 
@@ -27,6 +28,7 @@ impl Shared {
         if self.restart_before == Some(act) {
             self.node.stop().await;
             self.node.run().await;
+            self.restarted.store(true, Ordering::SeqCst);
         }
         &self.node
     }
@@ -89,10 +91,16 @@ impl NodeWorld {
         let secrets = tempfile::tempdir().unwrap();
         let settings = settings(&node, &proxy, &secrets, kind.oldest_version());
         let server = TestServer::with(engine, &settings).await;
-        let acts = AtomicUsize::new(0);
-        let chain = Arc::new(Shared { node: Arc::clone(&node), restart_before, acts });
+        let restarted = Arc::new(AtomicBool::new(false));
+        let chain = Arc::new(Shared {
+            node: Arc::clone(&node),
+            restart_before,
+            restarted: Arc::clone(&restarted),
+            acts: AtomicUsize::new(0),
+        });
         let kept = Box::new((Arc::clone(&node), Arc::clone(&proxy), secrets));
-        let world = World::new(server, kind.network(), chain, kept).await;
+        let mut world = World::new(server, kind.network(), chain, kept).await;
+        world.went_away = restart_before.map(|_| restarted);
         Self { world, node, proxy, settings }
     }
 }
