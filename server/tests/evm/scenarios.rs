@@ -25,6 +25,7 @@ macro_rules! every_story {
             a_node_that_stops_and_comes_back_loses_nothing,
             while_the_node_is_cut_off_nobody_is_late,
             a_reorganisation_while_down_is_found_at_the_next_start,
+            deposits_spent_while_down_are_credited_once,
             a_deep_fork_keeps_what_it_keeps,
             a_wiped_chain_refuses_to_start,
             the_doctor_knows_the_node,
@@ -133,6 +134,24 @@ pub async fn a_reorganisation_while_down_is_found_at_the_next_start(start: NodeW
     let kept = world.client.get_invoice(&moved.id).await.unwrap();
     assert_eq!(kept.status(), Status::Confirmed);
     world.wait_available(asked(&moved)).await;
+    world.finish().await;
+}
+
+/// Blocks tell what an address got, whatever is left of it when they are read.
+pub async fn deposits_spent_while_down_are_credited_once(start: NodeWorld) {
+    let NodeWorld { mut world, node, .. } = start;
+    let invoice = world.invoice().await;
+    world.server.stop().await;
+    world.pay(&invoice, 1, 1).await;
+    world.chain.mine(1).await.unwrap();
+    node.take_all(invoice.address.parse().unwrap()).await;
+    world.mine_deep(&invoice).await;
+    world.server.run().await;
+    world.client = world.server.client();
+    let now = world.wait(&invoice, Status::Confirmed, Exception::None).await;
+    assert_eq!((now.payments.len(), &now.paid_units), (1, &invoice.amount_units));
+    world.wait_available(asked(&invoice)).await;
+    world.wait_told(&invoice, &["payment.detected", "payment.confirmed"]).await;
     world.finish().await;
 }
 
