@@ -72,6 +72,20 @@ mod stories_56 {
     crate::every_story!(NodeWorld::start(Network::Bep20, Engine::Postgres));
 }
 
+mod final_1 {
+    use super::*;
+    crate::every_story! { NodeWorld::start_final(Network::Eth, Engine::Postgres);
+        a_payment_waits_until_its_block_is_final,
+    }
+}
+
+mod final_56 {
+    use super::*;
+    crate::every_story! { NodeWorld::start_final(Network::Bep20, Engine::Sqlite);
+        a_payment_waits_until_its_block_is_final,
+    }
+}
+
 /// On a node that tells no calls: what pays through none is no different.
 mod untraced_1 {
     use super::*;

@@ -244,6 +244,42 @@ pub async fn broadcasts_say_what_became_of_them(start: NodeWorld) {
     world.finish().await;
 }
 
+/// Deep enough comes first, and is not enough: the node calls a block final some blocks later.
+pub async fn a_payment_waits_until_its_block_is_final(start: NodeWorld) {
+    let NodeWorld { world, node, .. } = start;
+    let invoice = world.invoice().await;
+    assert!(invoice.requires_finality);
+    let required = invoice.confirmations.unwrap().required;
+    world.pay(&invoice, 1, 1).await;
+    let mut tip = world.chain.mine(1).await.unwrap().height;
+    let (paid_in, mut deepest_held) = (tip, 0);
+    loop {
+        let block = node.block("finalized").await.unwrap();
+        let finalized = block["number"].as_str().unwrap().trim_start_matches("0x");
+        let finalized = u64::from_str_radix(finalized, 16).unwrap();
+        eventually("the newest block is read", || async {
+            let networks = world.client.networks().await.unwrap();
+            let own = networks.into_iter().find(|one| one.network == world.network.as_str())?;
+            let stand = (own.scanned_height, own.finalized_height);
+            (stand == (tip, Some(finalized))).then_some(())
+        })
+        .await;
+        if finalized >= paid_in {
+            break;
+        }
+        let held = world.wait(&invoice, Status::Confirming, Exception::None).await;
+        assert!(held.confirmations.unwrap().received < required, "{held:?}");
+        world.wait_available_and_pending(0, asked(&invoice)).await;
+        deepest_held = tip - paid_in + 1;
+        tip = world.chain.mine(1).await.unwrap().height;
+    }
+    assert!(deepest_held > u64::from(required), "it was deep enough and waited");
+    let now = world.wait(&invoice, Status::Confirmed, Exception::None).await;
+    assert_eq!(now.confirmations.unwrap().received, required);
+    world.wait_available(asked(&invoice)).await;
+    world.finish().await;
+}
+
 /// The nodes of a network as the operator sees them.
 pub async fn endpoints(world: &World) -> Vec<admin::Endpoint> {
     let mut client = NetworkServiceClient::new(world.server.admin().await);
