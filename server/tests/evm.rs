@@ -14,6 +14,8 @@ mod scenarios;
 mod support;
 #[path = "support/tcp_proxy.rs"]
 mod tcp_proxy;
+#[path = "evm/two_chains.rs"]
+mod two_chains;
 #[path = "evm/two_nodes.rs"]
 mod two_nodes;
 #[path = "evm/unexpected.rs"]
