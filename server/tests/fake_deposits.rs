@@ -11,6 +11,8 @@ mod conformance;
 mod evm;
 #[path = "evm/world.rs"]
 mod evm_world;
+#[path = "utxo/keys.rs"]
+mod keys;
 mod support;
 #[path = "fake_deposits/table.rs"]
 mod table;
