@@ -4,6 +4,8 @@
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
 mod conformance;
+#[path = "utxo/keys.rs"]
+mod keys;
 #[path = "utxo/scenarios.rs"]
 mod scenarios;
 mod support;

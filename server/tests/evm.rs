@@ -14,6 +14,8 @@ mod scenarios;
 mod support;
 #[path = "support/tcp_proxy.rs"]
 mod tcp_proxy;
+#[path = "evm/two_chains.rs"]
+mod two_chains;
 #[path = "evm/two_nodes.rs"]
 mod two_nodes;
 #[path = "evm/unexpected.rs"]
@@ -70,6 +72,20 @@ mod stories_1 {
 mod stories_56 {
     use super::*;
     crate::every_story!(NodeWorld::start(Network::Bep20, Engine::Postgres));
+}
+
+mod final_1 {
+    use super::*;
+    crate::every_story! { NodeWorld::start_final(Network::Eth, Engine::Postgres);
+        a_payment_waits_until_its_block_is_final,
+    }
+}
+
+mod final_56 {
+    use super::*;
+    crate::every_story! { NodeWorld::start_final(Network::Bep20, Engine::Sqlite);
+        a_payment_waits_until_its_block_is_final,
+    }
 }
 
 /// On a node that tells no calls: what pays through none is no different.

@@ -16,6 +16,8 @@ mod evm_coins;
 mod evm_tokens;
 #[path = "evm/world.rs"]
 mod evm_world;
+#[path = "utxo/keys.rs"]
+mod keys;
 mod support;
 #[path = "fake_deposits/table.rs"]
 mod table;

@@ -4,6 +4,8 @@
 #![allow(missing_docs, dead_code, reason = "a test binary has no readers of its interface")]
 
 mod conformance;
+#[path = "utxo/keys.rs"]
+mod keys;
 #[path = "litecoind/mweb.rs"]
 mod mweb;
 #[path = "utxo/scenarios.rs"]

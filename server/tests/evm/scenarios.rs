@@ -25,6 +25,7 @@ macro_rules! every_story {
             a_node_that_stops_and_comes_back_loses_nothing,
             while_the_node_is_cut_off_nobody_is_late,
             a_reorganisation_while_down_is_found_at_the_next_start,
+            deposits_spent_while_down_are_credited_once,
             a_deep_fork_keeps_what_it_keeps,
             a_wiped_chain_refuses_to_start,
             a_node_that_is_too_old_is_refused_at_the_start,
@@ -137,6 +138,24 @@ pub async fn a_reorganisation_while_down_is_found_at_the_next_start(start: NodeW
     world.finish().await;
 }
 
+/// Blocks tell what an address got, whatever is left of it when they are read.
+pub async fn deposits_spent_while_down_are_credited_once(start: NodeWorld) {
+    let NodeWorld { mut world, node, .. } = start;
+    let invoice = world.invoice().await;
+    world.server.stop().await;
+    world.pay(&invoice, 1, 1).await;
+    world.chain.mine(1).await.unwrap();
+    node.take_all(invoice.address.parse().unwrap()).await;
+    world.mine_deep(&invoice).await;
+    world.server.run().await;
+    world.client = world.server.client();
+    let now = world.wait(&invoice, Status::Confirmed, Exception::None).await;
+    assert_eq!((now.payments.len(), &now.paid_units), (1, &invoice.amount_units));
+    world.wait_available(asked(&invoice)).await;
+    world.wait_told(&invoice, &["payment.detected", "payment.confirmed"]).await;
+    world.finish().await;
+}
+
 /// Three times as deep as a payment must be; twice, and back in the other order.
 pub async fn a_deep_fork_keeps_what_it_keeps(start: NodeWorld) {
     let NodeWorld { world, node, .. } = start;
@@ -242,6 +261,42 @@ pub async fn broadcasts_say_what_became_of_them(start: NodeWorld) {
     broken[last] ^= 1;
     let refused = writer.broadcast(&broken).await.unwrap();
     assert!(matches!(refused, Broadcast::Rejected(ref why) if !why.is_empty()), "{refused:?}");
+    world.wait_available(asked(&invoice)).await;
+    world.finish().await;
+}
+
+/// Deep enough comes first, and is not enough: the node calls a block final some blocks later.
+pub async fn a_payment_waits_until_its_block_is_final(start: NodeWorld) {
+    let NodeWorld { world, node, .. } = start;
+    let invoice = world.invoice().await;
+    assert!(invoice.requires_finality);
+    let required = invoice.confirmations.unwrap().required;
+    world.pay(&invoice, 1, 1).await;
+    let mut tip = world.chain.mine(1).await.unwrap().height;
+    let (paid_in, mut deepest_held) = (tip, 0);
+    loop {
+        let block = node.block("finalized").await.unwrap();
+        let finalized = block["number"].as_str().unwrap().trim_start_matches("0x");
+        let finalized = u64::from_str_radix(finalized, 16).unwrap();
+        eventually("the newest block is read", || async {
+            let networks = world.client.networks().await.unwrap();
+            let own = networks.into_iter().find(|one| one.network == world.network.as_str())?;
+            let stand = (own.scanned_height, own.finalized_height);
+            (stand == (tip, Some(finalized))).then_some(())
+        })
+        .await;
+        if finalized >= paid_in {
+            break;
+        }
+        let held = world.wait(&invoice, Status::Confirming, Exception::None).await;
+        assert!(held.confirmations.unwrap().received < required, "{held:?}");
+        world.wait_available_and_pending(0, asked(&invoice)).await;
+        deepest_held = tip - paid_in + 1;
+        tip = world.chain.mine(1).await.unwrap().height;
+    }
+    assert!(deepest_held > u64::from(required), "it was deep enough and waited");
+    let now = world.wait(&invoice, Status::Confirmed, Exception::None).await;
+    assert_eq!(now.confirmations.unwrap().received, required);
     world.wait_available(asked(&invoice)).await;
     world.finish().await;
 }

@@ -1,5 +1,5 @@
 //! Native BNB at an invoice's address on chain 56: recorded, shown, refused as a credit, dismissed. Not
-//! here: the right coin on the wrong chain, which the sandbox plays too (`it/unexpected.rs`).
+//! here: the right coin on the wrong chain (`two_chains`, and on the sandbox `it/unexpected.rs`).
 
 use alloy::primitives::Address;
 use cryptopayment::chain::{ForkFate, SandboxControl as _};

@@ -145,6 +145,33 @@ async fn a_fork_above_what_is_final_moves_it_and_it_is_found_where_it_stays() {
     world.finish().await;
 }
 
+/// Its own block tells the plain payment, although no balance ever shows it. What hides in the same block
+/// is found beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_left_before_its_balance_was_looked_at_still_counts() {
+    let (start, _untraced) = NodeWorld::start_untraced(Network::Eth, Engine::Postgres).await;
+    let NodeWorld { mut world, node, .. } = start;
+    let (taken, hidden) = (world.invoice().await, world.invoice().await);
+    world.server.stop().await;
+    world.pay(&taken, 1, 1).await;
+    pay_inside_a_call(&node, &[&hidden]).await;
+    node.take_all(taken.address.parse().unwrap()).await;
+    world.mine_deep(&taken).await;
+    world.server.run().await;
+    world.client = world.server.client();
+    world.wait(&taken, Status::Confirmed, Exception::None).await;
+    let found = world.wait_until(&hidden, "found by its balance", |now| now.payments.len() == 1);
+    assert!(found.await.payments[0].ordinal.starts_with("d:"));
+    world.mine_deep(&hidden).await;
+    for invoice in [&taken, &hidden] {
+        let now = world.wait(invoice, Status::Confirmed, Exception::None).await;
+        assert_eq!((now.payments.len(), &now.paid_units), (1, &invoice.amount_units));
+        world.wait_told(invoice, &["payment.detected", "payment.confirmed"]).await;
+    }
+    world.wait_available(asked(&taken) + asked(&hidden)).await;
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_tells_calls_again_doubles_nothing() {
     let (start, untraced) = NodeWorld::start_untraced(Network::Eth, Engine::Sqlite).await;

@@ -81,6 +81,14 @@ impl NodeWorld {
         Self::start_with(Network::Bep20, engine, token, None).await
     }
 
+    /// A world in which payments wait for their final block, which comes after they are deep enough.
+    pub async fn start_final(network: Network, engine: Engine) -> Self {
+        let node = Arc::new(Anvil::start(network).await);
+        let port = node.port();
+        let finality = "\nconfirmations = 1\nrequires_finality = true";
+        Self::on(network, engine, node, port, finality, None).await
+    }
+
     /// A world that knows its node by two addresses; the second one's proxy comes besides.
     pub async fn start_with_fallback(network: Network, engine: Engine) -> (Self, Arc<TcpProxy>) {
         let node = Arc::new(Anvil::start_with(network, "Token").await);

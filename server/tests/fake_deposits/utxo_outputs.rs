@@ -2,25 +2,22 @@
 //! odd amounts and among others, outputs to scripts with our key or our script in them, and a coinbase. Each
 //! is mined as it is, whatever a mempool would say of it. Not here: what becomes of a transaction (`utxo`).
 
-use bitcoin::bip32::{DerivationPath, Xpriv};
 use bitcoin::opcodes::all::{OP_CHECKMULTISIG, OP_CHECKSIG, OP_PUSHNUM_1, OP_PUSHNUM_2, OP_RETURN};
 use bitcoin::script::{Builder, PushBytesBuf, ScriptBuf};
 use bitcoin::secp256k1::Secp256k1;
-use bitcoin::{Amount, PublicKey, Transaction, TxOut};
+use bitcoin::{Amount, PrivateKey, PublicKey, Transaction, TxOut};
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::address_text::parse;
 use cryptopayment::domain::asset::Network;
-use cryptopayment::env::Env;
-use cryptopayment::signer::keystore::Keystore;
 use cryptopayment_sdk::v1::{Invoice, InvoiceStatus as Status};
 
 use crate::conformance::world::{World, asked};
+use crate::keys::keys_of;
 use crate::table::{Verdict, row};
 use crate::utxo::{everything_was_read, mine_exactly, now, start};
+use crate::utxo_node::script_of;
 use crate::world::NodeWorld;
 
-/// Addresses among which an invoice's key is looked for.
-const INDEXES: u32 = 1_000;
 /// What Bitcoin Core calls dust for our kind of output, less one.
 const DUST_UNITS: u64 = 293;
 
@@ -152,35 +149,19 @@ fn lookalikes() -> Vec<Outputs> {
     ]
 }
 
-/// The public keys of invoices, found by what the wallet's words derive.
-async fn keys_of(world: &mut World, invoices: &[&Invoice]) -> Vec<Ours> {
+/// What stands behind invoices' addresses.
+async fn behind(world: &mut World, invoices: &[&Invoice]) -> Vec<Ours> {
     world.server.stop().await;
-    let wallet = world.server.directory.path().join("data/wallet");
-    let passphrase = std::fs::read_to_string(wallet.join("keystore.passphrase")).unwrap();
-    let keystore = Keystore::open(&wallet, "sandbox", passphrase.trim(), &Env::system()).unwrap();
-    let seed = keystore.seed().unwrap();
-    drop(keystore);
+    let keys = keys_of(world, invoices);
     world.server.run().await;
     world.client = world.server.client();
-
     let curve = Secp256k1::new();
-    let master = Xpriv::new_master(bitcoin::Network::Regtest, seed.as_slice()).unwrap();
-    let derived: Vec<PublicKey> = (0..INDEXES)
-        .map(|index| {
-            let path: DerivationPath = format!("m/84'/1'/0'/0'/{index}'").parse().unwrap();
-            let child = master.derive_priv(&curve, &path).unwrap();
-            PublicKey::new(child.private_key.public_key(&curve))
-        })
-        .collect();
-    let find = |invoice: &&Invoice| {
-        let key = parse(Network::Btc, ChainKind::Regtest, &invoice.address).unwrap();
-        let script = ScriptBuf::from_bytes(key);
-        let ours =
-            |public: &&PublicKey| ScriptBuf::new_p2wpkh(&public.wpubkey_hash().unwrap()) == script;
-        let public = *derived.iter().find(ours).expect("the key of the address");
-        Ours { public, script, units: u64::try_from(asked(invoice)).unwrap() }
+    let ours = |(key, invoice): (&PrivateKey, &&Invoice)| Ours {
+        public: key.public_key(&curve),
+        script: script_of(key),
+        units: u64::try_from(asked(invoice)).unwrap(),
     };
-    invoices.iter().map(find).collect()
+    keys.iter().zip(invoices).map(ours).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,7 +173,7 @@ async fn what_an_output_is_decides() {
         invoices.push(world.invoice().await);
     }
     let mined_to = world.invoice().await;
-    let keys = keys_of(&mut world, &invoices.iter().collect::<Vec<_>>()).await;
+    let keys = behind(&mut world, &invoices.iter().collect::<Vec<_>>()).await;
     let mut transactions = Vec::new();
     for (case, ours) in cases.iter().zip(&keys) {
         transactions.push(node.payment((case.make)(ours)).await.unwrap());

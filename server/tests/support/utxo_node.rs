@@ -333,8 +333,7 @@ impl UtxoNode {
 
     /// The script that the driver mines to and spends from.
     pub fn own_script(&self) -> ScriptBuf {
-        let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), &self.key).unwrap();
-        ScriptBuf::new_p2wpkh(&public.wpubkey_hash())
+        script_of(&self.key)
     }
 
     pub fn strange_script(&self) -> ScriptBuf {
@@ -466,12 +465,23 @@ impl UtxoNode {
     pub fn sign_in_sequence(
         &self,
         coins: &[(OutPoint, TxOut)],
+        output: Vec<TxOut>,
+        fee: u64,
+        sequence: Sequence,
+    ) -> Transaction {
+        Self::sign_by(&self.key, coins, output, fee, sequence)
+    }
+
+    /// The same for coins of another key, which also has the change.
+    pub fn sign_by(
+        key: &PrivateKey,
+        coins: &[(OutPoint, TxOut)],
         mut output: Vec<TxOut>,
         fee: u64,
         sequence: Sequence,
     ) -> Transaction {
         let secp = Secp256k1::new();
-        let own = self.own_script();
+        let own = script_of(key);
         let spent: u64 = coins.iter().map(|(_, coin)| coin.value.to_sat()).sum();
         let change = spent - total(&output) - fee;
         if change >= SMALLEST_CHANGE_UNITS {
@@ -488,12 +498,12 @@ impl UtxoNode {
             .collect();
         let unsigned =
             Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input, output };
-        let public = CompressedPublicKey::from_private_key(&secp, &self.key).unwrap();
+        let public = CompressedPublicKey::from_private_key(&secp, key).unwrap();
         let mut cache = SighashCache::new(unsigned);
         for (index, (_, coin)) in coins.iter().enumerate() {
             let all = EcdsaSighashType::All;
             let hash = cache.p2wpkh_signature_hash(index, &own, coin.value, all).unwrap();
-            let signature = secp.sign_ecdsa(&Message::from(hash), &self.key.inner);
+            let signature = secp.sign_ecdsa(&Message::from(hash), &key.inner);
             let signature = bitcoin::ecdsa::Signature { signature, sighash_type: all };
             *cache.witness_mut(index).unwrap() = Witness::p2wpkh(&signature, &public.0);
         }
@@ -585,6 +595,12 @@ impl SandboxControl for UtxoNode {
         }
         self.tip().await
     }
+}
+
+/// The script that a key's coins have: P2WPKH.
+pub fn script_of(key: &PrivateKey) -> ScriptBuf {
+    let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), key).unwrap();
+    ScriptBuf::new_p2wpkh(&public.wpubkey_hash())
 }
 
 fn total(outputs: &[TxOut]) -> u64 {

@@ -7,8 +7,10 @@ use cryptopayment::config::{Config, Flags};
 use cryptopayment::env::Env;
 use cryptopayment_sdk::CreateInvoice;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
+use serde_json::{Value, json};
 
 use crate::conformance::world::{World, asked, share};
+use crate::keys::{keys_of, spend};
 use crate::support::server::eventually;
 use crate::world::NodeWorld;
 
@@ -21,6 +23,7 @@ macro_rules! every_scenario {
             a_node_that_stops_and_comes_back_loses_nothing,
             while_the_node_is_cut_off_nobody_is_late,
             a_reorganisation_while_down_is_found_at_the_next_start,
+            deposits_spent_while_down_are_credited_once,
             blocks_invalidated_and_reconsidered_end_where_they_began,
             another_chain_under_the_same_database_refuses_to_start,
             a_node_that_is_too_old_is_refused_at_the_start,
@@ -127,6 +130,38 @@ pub async fn a_reorganisation_while_down_is_found_at_the_next_start(world: NodeW
     world.finish().await;
 }
 
+/// Blocks tell what an address got, whatever is left of it when they are read.
+pub async fn deposits_spent_while_down_are_credited_once(world: NodeWorld) {
+    let NodeWorld { mut world, node, .. } = world;
+    let (later, at_once) = (world.invoice().await, world.invoice().await);
+    world.server.stop().await;
+    let keys = keys_of(&world, &[&later, &at_once]);
+    let paid = world.pay(&later, 1, 1).await;
+    world.chain.mine(1).await.unwrap();
+    spend(&node, &keys[0], &paid).await;
+    // The other one comes and goes in one block.
+    let paid = world.pay(&at_once, 1, 1).await;
+    spend(&node, &keys[1], &paid).await;
+    world.mine_deep(&at_once).await;
+    for invoice in [&later, &at_once] {
+        let of = json!(["start", [format!("addr({})", invoice.address)]]);
+        let left: Value = node.call("scantxoutset", of).await.unwrap();
+        assert_eq!(left["unspents"], json!([]), "it is gone");
+    }
+
+    world.server.run().await;
+    world.client = world.server.client();
+    for invoice in [&later, &at_once] {
+        let now = world.wait(invoice, Status::Confirmed, Exception::None).await;
+        assert_eq!((now.payments.len(), &now.paid_units), (1, &invoice.amount_units));
+    }
+    world.wait_available(asked(&later) + asked(&at_once)).await;
+    for invoice in [&later, &at_once] {
+        world.wait_told(invoice, &["payment.detected", "payment.confirmed"]).await;
+    }
+    world.finish().await;
+}
+
 pub async fn blocks_invalidated_and_reconsidered_end_where_they_began(world: NodeWorld) {
     let NodeWorld { world, node, .. } = world;
     let invoice = world.invoice().await;
@@ -137,16 +172,13 @@ pub async fn blocks_invalidated_and_reconsidered_end_where_they_began(world: Nod
     world.wait(&invoice, Status::Confirmed, Exception::None).await;
     world.wait_available(asked(&invoice)).await;
 
-    let first: String = node
-        .call("getblockhash", serde_json::json!([before.height - u64::from(required) + 1]))
-        .await
-        .unwrap();
+    let first: String =
+        node.call("getblockhash", json!([before.height - u64::from(required) + 1])).await.unwrap();
     node.invalidate(&first).await.unwrap();
     // Another branch, longer than what is left, without the payment.
     let stranger = node.stranger().1;
     for _ in 0..=required {
-        let _: serde_json::Value =
-            node.call("generateblock", serde_json::json!([stranger, []])).await.unwrap();
+        let _: Value = node.call("generateblock", json!([stranger, []])).await.unwrap();
     }
     world.wait(&invoice, Status::Confirming, Exception::Reorged).await;
     world.wait_available_and_pending(0, asked(&invoice)).await;
@@ -173,7 +205,7 @@ pub async fn another_chain_under_the_same_database_refuses_to_start(world: NodeW
 
 pub async fn a_node_that_is_too_old_is_refused_at_the_start(world: NodeWorld) {
     let NodeWorld { mut world, node, settings, .. } = world;
-    let info: serde_json::Value = node.call("getnetworkinfo", serde_json::json!([])).await.unwrap();
+    let info: Value = node.call("getnetworkinfo", json!([])).await.unwrap();
     world.server.stop().await;
     let ours = settings.replace(&format!("= {}", node.kind().oldest_version()), "= 999999999");
     assert_ne!(ours, settings);

@@ -7,6 +7,7 @@
 pub mod abi;
 mod control;
 mod pay;
+mod take;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;

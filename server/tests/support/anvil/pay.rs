@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::abi::{Argument, account, call_data, move_each, parse, transfer_data};
 use super::{Anvil, CONTRACTS};
 
-const PLAIN_GAS: u64 = 21_000;
-const CALL_GAS: u64 = 150_000;
+pub(super) const PLAIN_GAS: u64 = 21_000;
+pub(super) const CALL_GAS: u64 = 150_000;
 const CALL_GAS_PER_OUTPUT: u64 = 100_000;
 const TIP_PER_GAS: u128 = 1_000_000_000;
 const TOKENS_PER_PAYER: u128 = 1_000_000_000 * 1_000_000_000_000_000_000;
