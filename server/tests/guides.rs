@@ -6,6 +6,8 @@
 
 #[path = "guides/blocks.rs"]
 mod blocks;
+#[path = "guides/clone.rs"]
+mod clone;
 #[path = "guides/contract.rs"]
 mod contract;
 #[path = "guides/metrics.rs"]
