@@ -17,6 +17,8 @@ mod listen;
 mod program;
 #[path = "cli/reference.rs"]
 mod reference;
+#[path = "cli/roles.rs"]
+mod roles;
 #[path = "cli/shell.rs"]
 mod shell;
 mod support;
