@@ -21,6 +21,8 @@ mod reference;
 mod roles;
 #[path = "cli/shell.rs"]
 mod shell;
+#[path = "support/shell_words.rs"]
+mod shell_words;
 mod support;
 #[path = "support/tls_proxy.rs"]
 mod tls_proxy;
