@@ -70,7 +70,7 @@ fn wrong_command(words: &[String]) -> Option<String> {
                 let name = one.split('=').next().unwrap_or_default();
                 rule.is_some_and(|rule| rule.contains(&format!("$({name})")))
             };
-            let known = rule.is_some() && set.iter().all(|one| uses(&one));
+            let known = rule.is_some() && set.iter().all(uses);
             (!known).then(|| format!("make knows no {target} {set:?}"))
         }
         _ => Some(format!("{words:?} is no command of the program and none of make")),
