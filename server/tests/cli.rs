@@ -17,8 +17,12 @@ mod listen;
 mod program;
 #[path = "cli/reference.rs"]
 mod reference;
+#[path = "cli/roles.rs"]
+mod roles;
 #[path = "cli/shell.rs"]
 mod shell;
+#[path = "support/shell_words.rs"]
+mod shell_words;
 mod support;
 #[path = "support/tls_proxy.rs"]
 mod tls_proxy;

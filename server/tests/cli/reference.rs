@@ -1,10 +1,13 @@
-//! `docs/reference/cli.md` says what the command line's definition says. `UPDATE_DOCS=1` writes it anew.
+//! `docs/reference/cli.md` says what the command line's definition says, and its examples are commands that
+//! the program takes. `UPDATE_DOCS=1` writes it anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _, Parser as _};
 use cryptopayment::cli::Arguments;
+
+use crate::shell_words::commands;
 
 const OPENING: &str = "\
 # Command line
@@ -30,6 +33,31 @@ fn the_reference_is_in_step_with_the_program() {
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == written, "docs/reference/cli.md is out of step: run with UPDATE_DOCS=1");
+}
+
+/// The commands of the blocks that begin with `Examples:`.
+fn examples(page: &str) -> Vec<Vec<String>> {
+    let blocks = page.split("```\nExamples:\n").skip(1);
+    // Behind an empty line there is running text; behind two blanks, what a command does.
+    let lines = blocks.filter_map(|block| block.split("```").next()?.split("\n\n").next());
+    let lines: Vec<&str> = lines
+        .flat_map(str::lines)
+        .map(|line| line.trim().split("  ").next().unwrap_or_default())
+        .collect();
+    commands(&lines.join("\n"))
+}
+
+#[test]
+fn every_example_is_a_command() {
+    let examples = examples(&reference());
+    assert!(examples.len() > 15, "{examples:?}");
+    let wrong = examples.iter().filter_map(|words| {
+        let error = Arguments::try_parse_from(words).err().map(|error| error.to_string());
+        let named = (words[0] != "cryptopayment").then(|| "is another program".to_owned());
+        error.or(named).map(|why| format!("{words:?}: {why}"))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn reference() -> String {

@@ -41,8 +41,13 @@ pub fn page() -> String {
     format!("{before}{BEGIN}{table}\n{END}{after}")
 }
 
+/// What the program tells of that moment.
+fn told() -> String {
+    text::write(Some(&figures()), &meters(), Format::Prometheus)
+}
+
 fn rows() -> Vec<Row> {
-    let told = text::write(Some(&figures()), &meters(), Format::Prometheus);
+    let told = told();
     let mut rows: Vec<Row> = Vec::new();
     for line in told.lines() {
         if let Some(line) = line.strip_prefix("# HELP ") {
@@ -112,6 +117,68 @@ fn meters() -> Meters {
     meters.attempts.ended("delivered", Duration::ZERO);
     meters.reads.ended("ltc", "answered");
     meters
+}
+
+/// What is wrong with a rule's expression: its words are metrics, their labels, and what Prometheus knows.
+pub fn fault(expression: &str) -> Option<String> {
+    let known = ["by", "job", "max", "min", "rate", "sum", "up"];
+    let (rows, told) = (rows(), told());
+    let parts: Vec<&str> = expression.split('"').collect();
+    let bare: String = parts.iter().step_by(2).copied().collect();
+    let words: BTreeSet<&str> = words(&bare).collect();
+    let metrics: Vec<&Row> = rows.iter().filter(|row| words.contains(row.name.as_str())).collect();
+    let is_ours = |word: &&str| {
+        metrics.iter().any(|row| row.name == **word || row.labels.iter().any(|label| label == word))
+    };
+    let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+    let unknown =
+        words.iter().find(|word| !known.contains(word) && !is_ours(word) && !is_number(word));
+    if let Some(word) = unknown {
+        return Some(format!("{word} is no metric and no label of one"));
+    }
+    // Values of a state that nothing has would never alert.
+    for (label, values) in parts.iter().zip(parts.iter().skip(1)).step_by(2) {
+        let is_state = label.trim_end_matches(['=', '~', '!']).ends_with("state");
+        let unknown = values.split('|').find(|value| !told.contains(&format!("state=\"{value}\"")));
+        if let Some(value) = unknown.filter(|_| is_state) {
+            return Some(format!("nothing has the state {value}"));
+        }
+    }
+    let mut open = Vec::new();
+    for letter in bare.chars() {
+        match letter {
+            '(' => open.push(')'),
+            '{' => open.push('}'),
+            '[' => open.push(']'),
+            ')' | '}' | ']' if open.pop() != Some(letter) => {
+                return Some("has a bracket too many".into());
+            }
+            _ => {}
+        }
+    }
+    let is_closed = open.is_empty() && parts.len() % 2 == 1;
+    (!is_closed).then(|| "has an open bracket or quote".to_owned())
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    parts.filter(|word| !word.is_empty())
+}
+
+#[test]
+fn expressions_that_would_never_alert_are_seen() {
+    let state = "cryptopayment_network_state";
+    let wrong = [
+        "max by (network) (cryptopayment_network_age) > 1".to_owned(),
+        format!("max by (asset) ({state}) > 1"),
+        format!("max by (network) ({state} > 1"),
+        format!("max({state}{{state=\"gone\"}}) == 1"),
+        format!("max({state}{{state=\"held}}) == 1"),
+    ];
+    for expression in wrong {
+        assert!(fault(&expression).is_some(), "{expression}");
+    }
+    assert_eq!(fault(&format!("max by (network) ({state}{{state=~\"waiting|held\"}}) == 1")), None);
 }
 
 /// Rules and running text name metrics that exist.

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::blocks::{self, Block, Kind};
+use super::clone::FreshClone;
 use super::output;
 use crate::support::parts;
 use crate::support::server::DEADLINE;
@@ -33,6 +34,7 @@ const SHIMS: [&str; 8] = ["buf", "cargo", "node", "npm", "php", "pip", "python3"
 /// The reader's place, with the program running in it.
 struct Session {
     folder: TempDir,
+    clone: FreshClone,
     program: Child,
     banner: String,
     /// Texts of the documents and what stands for them here.
@@ -50,6 +52,8 @@ pub async fn play(name: &str, document: &str) {
         let session = Session::start(&blocks);
         session.write_files(&name, &blocks);
         session.run(&name, &blocks);
+        let changes = session.clone.changes();
+        assert!(changes.is_empty(), "{name} writes into the repository:\n{}", changes.join("\n"));
     });
     if let Err(error) = played.await {
         std::panic::resume_unwind(error.into_panic());
@@ -59,7 +63,8 @@ pub async fn play(name: &str, document: &str) {
 impl Session {
     fn start(blocks: &[Block]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        clone_into(folder.path());
+        let clone = FreshClone::made_in(folder.path());
+        put_programs_into(folder.path());
         let mut mine: Vec<(String, String)> =
             PORTS.iter().map(|port| ((*port).to_owned(), free_port())).collect();
         let given = blocks.iter().find(|block| block.kind == Kind::Server);
@@ -73,7 +78,7 @@ impl Session {
             .spawn()
             .unwrap();
         let banner = read_banner(&mut program);
-        let mut session = Self { folder, program, banner, mine: Vec::new() };
+        let mut session = Self { folder, clone, program, banner, mine: Vec::new() };
         assert!(session.banner.contains(READY), "it does not start:\n{}", session.log());
         let word = |label: &str| {
             let rest = session.banner.split(label).nth(1).unwrap();
@@ -191,16 +196,8 @@ fn free_port() -> String {
     socket.local_addr().unwrap().to_string()
 }
 
-/// What looks like a clone of the repository, and programs that run what is built and installed here.
-fn clone_into(folder: &Path) {
-    for entry in std::fs::read_dir(parts::repository()).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name();
-        let own = ["data", "target", ".cache", ".git", "program.log"];
-        if !own.iter().any(|own| name == *own) {
-            symlink(entry.path(), folder.join(name)).unwrap();
-        }
-    }
+/// Programs that run what is built and installed here.
+fn put_programs_into(folder: &Path) {
     let programs = folder.join(".bin");
     std::fs::create_dir(&programs).unwrap();
     for shim in SHIMS {
@@ -241,11 +238,12 @@ fn shell(folder: &Path, listen: &str) -> Command {
         .env_remove("MAKELEVEL")
         .env_remove("MFLAGS")
         .env("PATH", std::env::join_paths(path).unwrap())
-        .env("PYTHONPATH", parts::python_path(Some(folder)))
         .env("REAL_BUF", parts::buf().get_program())
         .env("REAL_NODE", name("NODE", "node"))
         .env("REAL_PHP", name("PHP", "php"))
         .env("REAL_PYTHON", name("PYTHON", "python3"))
+        .env("REAL_PYTHONPATH", parts::python_path(None))
+        .env_remove("PYTHONPATH")
         .env("EXAMPLES", examples())
         .env("CLIENT_MODULES", parts::node_modules())
         .env("PLAYWRIGHT", parts::playwright())

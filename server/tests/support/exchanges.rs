@@ -91,6 +91,12 @@ impl Exchanges {
         });
     }
 
+    /// How often an exchange was asked.
+    pub fn asked(&self, exchange: Exchange) -> usize {
+        let standing = self.shared.standing.borrow();
+        standing.asked.get(exchange.as_str()).copied().unwrap_or_default()
+    }
+
     /// Waits until an exchange was asked `times` more. When it was asked twice more, the first answer
     /// was read: nobody asks the same exchange twice at a time.
     pub async fn wait_asked(&self, exchange: Exchange, times: usize) {

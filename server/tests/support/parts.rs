@@ -50,6 +50,11 @@ pub fn chromium() -> PathBuf {
     part("CHROMIUM", || "/usr/bin/chromium".into())
 }
 
+/// Litecoin Core.
+pub fn litecoind() -> PathBuf {
+    part("LITECOIND", || "/usr/lib/litecoin/litecoind".into())
+}
+
 /// The EVM node of the tests.
 pub fn anvil() -> PathBuf {
     part("ANVIL", || {
