@@ -119,6 +119,16 @@ fn every_wrong_value_is_named_by_its_key() {
             "networks.ltc.bands[0]: must not ask for less",
         ),
         (
+            "CRYPTOPAYMENT_NETWORKS__BTC__REQUIRES_FINALITY",
+            "true",
+            "networks.btc.requires_finality",
+        ),
+        (
+            "CRYPTOPAYMENT_NETWORKS__LTC__BANDS",
+            "[{from_usd=\"1000\", confirmations=9, requires_finality=true}]",
+            "networks.ltc.bands: nothing would ever be confirmed",
+        ),
+        (
             "CRYPTOPAYMENT_NETWORKS__LTC__FALLBACKS",
             "[{url=\"http://127.0.0.1:1\"}]",
             "networks.ltc.fallbacks: are for nodes",

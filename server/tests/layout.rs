@@ -204,6 +204,20 @@ fn only_env_draws_randomness() {
 }
 
 #[test]
+fn extended_keys_are_not_read() {
+    let rule = words::extended_keys;
+    sees(rule, "server/src/signer/x.rs", "let key = Xpriv::from_str(text)?;");
+    sees(rule, "server/src/signer/x.rs", "let key = bip32::Xpub::decode(&bytes)?;");
+    sees(rule, "server/src/cli/x.rs", "let key = text.parse::<Xpub>()?;");
+    passes(rule, "server/src/signer/x.rs", "let master = Xpriv::new_master(kind, seed)?;");
+    passes(rule, "server/src/signer/derive_tests.rs", "Xpriv::from_str(text).is_ok();");
+    holds(
+        rule,
+        "Derive from the seed, or check what BIP 32's test vector 5 lists before you read one.",
+    );
+}
+
+#[test]
 fn only_config_reads_the_process_environment() {
     let rule = words::environment;
     sees(rule, "server/src/signer/x.rs", "let a = std::env::var(\"A\");");

@@ -148,8 +148,13 @@ pub(super) fn check_network(
     if settings.confirmations == 0 || settings.confirmations > CONFIRMATIONS_MAX {
         wrong("confirmations", &format!("must be from 1 to {CONFIRMATIONS_MAX}"));
     }
-    if let Err(error) = settings.finality() {
-        wrong(&error.key, &error.why);
+    match settings.finality() {
+        Err(error) => wrong(&error.key, &error.why),
+        Ok(policy) if policy.most().requires_finality && !network.calls_blocks_final() => {
+            let key = if settings.requires_finality { "requires_finality" } else { "bands" };
+            wrong(key, "nothing would ever be confirmed: this chain calls no block final");
+        }
+        Ok(_) => {}
     }
     if parse_decimal(&settings.shortfall, network.asset().decimals()).is_err() {
         wrong("shortfall", "must be coins as text, e.g. \"0.01\"");

@@ -238,20 +238,29 @@ mod tests {
 
     #[test]
     fn eip_55_vectors() {
-        for text in [
-            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
-            "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
-            "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
-            "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
-        ] {
+        let (mut capitals, mut small) = (0, 0);
+        for text in vectors(include_str!("../../tests/fixtures/vectors/eip55.txt")) {
             let key = parse(Network::Eth, MAIN, text).unwrap();
             assert_eq!(format(Network::Bep20, MAIN, &key).unwrap(), text);
-            assert!(parse(Network::Eth, MAIN, &text.to_lowercase()).is_ok());
-            assert_eq!(
-                parse(Network::Eth, MAIN, &text.replace('A', "a")).err(),
-                (text.contains('A')).then_some(AddressError::Malformed)
-            );
+            let digits = &text[2..];
+            // One case alone carries no checksum, whatever the address.
+            for one_case in [digits.to_lowercase(), digits.to_uppercase()] {
+                assert_eq!(parse(Network::Eth, MAIN, &format!("0x{one_case}")).as_ref(), Ok(&key));
+            }
+            capitals += u32::from(digits == digits.to_uppercase());
+            small += u32::from(digits == digits.to_lowercase());
+            // With a letter of each case left, one letter in the wrong case is a wrong checksum.
+            for (at, letter) in digits.char_indices().filter(|(_, c)| c.is_ascii_alphabetic()) {
+                let wrong = if letter.is_ascii_uppercase() {
+                    letter.to_ascii_lowercase()
+                } else {
+                    letter.to_ascii_uppercase()
+                };
+                let bad = format!("0x{}{wrong}{}", &digits[..at], &digits[at + 1..]);
+                assert_eq!(parse(Network::Eth, MAIN, &bad), Err(AddressError::Malformed), "{bad}");
+            }
         }
+        assert_eq!((capitals, small), (2, 2), "all of EIP-55's list");
     }
 
     #[test]

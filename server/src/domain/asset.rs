@@ -138,6 +138,14 @@ impl Network {
         })
     }
 
+    /// Whether the chain itself calls blocks irreversible. Under proof of work none ever is.
+    pub const fn calls_blocks_final(self) -> bool {
+        match self {
+            Self::Eth | Self::Bep20 | Self::Trc20 => true,
+            Self::Btc | Self::Ltc => false,
+        }
+    }
+
     /// Seconds without anything new called irreversible after which something is wrong with a network
     /// that calls blocks so: several times what it takes. Ethereum finalizes an epoch of 6.4 minutes at a
     /// time; BNB Smart Chain and TRON a block at a time.

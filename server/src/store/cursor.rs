@@ -88,7 +88,8 @@ impl Cursor {
         self.height >= self.node_height
     }
 
-    /// Whether the chain is read and has called nothing new final for far longer than it takes.
+    /// Whether the chain is read and has called nothing new final for far longer than it takes. One that
+    /// stands still has not either: who waits for it waits all the same, and should be told.
     pub fn is_finality_stalled(&self, network: Network) -> bool {
         let limit = network.finality_stalled_seconds();
         self.finalized_at.is_some_and(|at| self.read_at.since(at).as_secs() > limit)

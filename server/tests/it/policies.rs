@@ -8,7 +8,7 @@ use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatu
 use sea_orm::{ConnectionTrait, Database, Statement};
 
 use crate::conformance::world::{World, asked};
-use crate::support::rest::Rest;
+use crate::support::rest::{Rest, metric};
 use crate::support::server::eventually;
 
 const DAY_SECONDS: u32 = 86_400;
@@ -147,7 +147,8 @@ async fn more_money_waits_for_more_confirmations_and_for_finality() {
     // Ethereum's simulated chain calls a block final when twelve are on top of it.
     let settings = "[networks.eth]\nblock_seconds = 0\npoll_milliseconds = 50\nconfirmations = 1\n\
         bands = [{ from_usd = \"100\", confirmations = 3 },\n\
-        { from_usd = \"1000\", confirmations = 3, requires_finality = true }]\n";
+        { from_usd = \"1000\", confirmations = 3, requires_finality = true }]\n\
+        [metrics]\nlisten = \"127.0.0.1:0\"\n";
     let world = World::sandbox_with(crate::ENGINE, Network::Eth, settings).await;
     world.chain.mine(13).await.unwrap();
     let over = async |dollars: &str| {
@@ -172,22 +173,32 @@ async fn more_money_waits_for_more_confirmations_and_for_finality() {
         .await;
     assert_eq!(held.status(), Status::Confirming);
     world.wait_available_and_pending(asked(&little) + asked(&more), asked(&much)).await;
-    // The chain stands still: whoever waits for it to be final is told.
+    // The chain stands still, so that nothing becomes final: whoever waits for it is told.
     let payer = Rest::with(&world.server, None);
     let is_delayed = async |invoice: &Invoice| {
         let told = payer.get(&format!("/checkout/v1/invoices/{}", invoice.id)).await.json();
         told["checkout"]["finality_is_delayed"].as_bool().unwrap()
     };
-    assert!(!is_delayed(&much).await);
+    let eth = async || {
+        let networks = world.client.networks().await.unwrap();
+        networks.into_iter().find(|network| network.network == "eth").unwrap()
+    };
+    let stalled = "cryptopayment_network_finality_stalled{network=\"eth\"}";
+    assert!(!is_delayed(&much).await && !eth().await.is_finality_stalled);
+    assert_eq!(metric(&world.server, stalled).await, Some(0));
     world.client.sandbox().advance_clock(3_600).await.unwrap();
     eventually("finality is late", || async { is_delayed(&much).await.then_some(()) }).await;
     assert!(!is_delayed(&more).await, "that one waits for nothing");
+    assert!(eth().await.is_finality_stalled);
+    eventually("monitoring is told", || async {
+        (metric(&world.server, stalled).await == Some(1)).then_some(())
+    })
+    .await;
     world.chain.mine(9).await.unwrap();
     let head = world.chain.mine(1).await.unwrap().height;
     world.wait(&much, Status::Confirmed, Exception::None).await;
     eventually("the network says how far it is final", || async {
-        let networks = world.client.networks().await.unwrap();
-        let eth = networks.into_iter().find(|network| network.network == "eth").unwrap();
+        let eth = eth().await;
         assert!(!eth.is_finality_stalled && eth.confirmations_required == 1);
         (eth.finalized_height == Some(head - 12)).then_some(())
     })

@@ -9,6 +9,15 @@ const CLOCKS: [&str; 5] =
 const RANDOMNESS: [&str; 7] =
     ["getrandom::", "rand::", "OsRng", "SysRng", "thread_rng", "Uuid::new_v4", "Uuid::now_v7"];
 const ENVIRONMENT: [&str; 3] = ["env::var", "env::var_os", "env::vars"];
+/// The library's readers of extended keys take some that BIP 32 calls invalid.
+const EXTENDED_KEYS: [&str; 6] = [
+    "Xpriv::from_str",
+    "Xpriv::decode",
+    "Xpub::from_str",
+    "Xpub::decode",
+    "parse::<Xpriv>",
+    "parse::<Xpub>",
+];
 
 /// What the neutral gateway must never have heard of.
 const PAYMENT_WORDS: [&str; 36] = [
@@ -80,6 +89,11 @@ pub fn environment(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     found_phrases(source, &ENVIRONMENT)
+}
+
+/// An extended key is read from a text or from bytes.
+pub fn extended_keys(source: &Source) -> Vec<Finding> {
+    if in_server(source) { found_phrases(source, &EXTENDED_KEYS) } else { Vec::new() }
 }
 
 fn found_phrases(source: &Source, wanted: &[&str]) -> Vec<Finding> {

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod clock;
 pub mod core;
 pub mod crowd;
+pub mod distant;
 pub mod exchanges;
 pub mod parts;
 pub mod receiver;

@@ -42,6 +42,15 @@ impl Answer {
     }
 }
 
+/// The value of a sample of a server whose metrics are on; `None` where it is not told.
+pub async fn metric(server: &TestServer, sample: &str) -> Option<u64> {
+    let address = server.metrics_address().expect("metrics are on");
+    let http = Client::builder().timeout(ANSWER_MAX).no_proxy().build().unwrap();
+    let told = answer(http.get(format!("http://{address}/metrics"))).await;
+    let line = told.body.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '))?;
+    Some(line.parse().unwrap_or_else(|_| panic!("{sample} {line}")))
+}
+
 impl Rest {
     /// Calls as the sandbox's merchant.
     pub fn of(server: &TestServer) -> Self {

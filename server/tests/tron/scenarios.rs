@@ -5,7 +5,8 @@ use cryptopayment::chain::{Broadcast, ChainWriter as _, ForkFate, SandboxControl
 use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
 use prost::Message as _;
 
-use crate::conformance::world::{asked, share};
+use crate::conformance::world::{World, asked, share};
+use crate::support::rest::{Rest, metric};
 use crate::support::server::{Engine, eventually};
 use crate::tron_node::TronNode;
 use crate::tron_node::driver::Driver;
@@ -17,7 +18,7 @@ async fn start() -> NodeWorld {
 }
 
 /// Waits until the network's lag is told to be this large.
-async fn wait_lag(world: &crate::conformance::world::World, seconds: u64) {
+async fn wait_lag(world: &World, seconds: u64) {
     eventually("the lag is told", || async {
         let networks = world.client.networks().await.unwrap();
         let own = networks.into_iter().find(|network| network.network == "trc20").unwrap();
@@ -190,10 +191,24 @@ async fn a_dropped_payment_is_waited_for_until_it_expires() {
     world.finish().await;
 }
 
+/// Who is told that finality is late: the merchant and operator by the network, monitoring, the payer.
+async fn is_late(world: &World, invoice: &Invoice) -> (bool, Option<u64>, bool) {
+    let networks = world.client.networks().await.unwrap();
+    let own = networks.into_iter().find(|network| network.network == "trc20").unwrap();
+    let sample = "cryptopayment_network_finality_stalled{network=\"trc20\"}";
+    let path = format!("/checkout/v1/invoices/{}", invoice.id);
+    let told = Rest::with(&world.server, None).get(&path).await.json();
+    let payer = told["checkout"]["finality_is_delayed"].as_bool().unwrap();
+    (own.is_finality_stalled, metric(&world.server, sample).await, payer)
+}
+
+const IN_TIME: (bool, Option<u64>, bool) = (false, Some(0), false);
+const LATE: (bool, Option<u64>, bool) = (true, Some(1), true);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn finality_that_trails_holds_what_asks_for_it() {
+async fn finality_that_trails_holds_what_asks_for_it_and_says_so() {
     let driver = Driver::simulated().await;
-    let NodeWorld { world, driver, .. } =
+    let NodeWorld { world, driver, proxies } =
         NodeWorld::with(Engine::Sqlite, driver, "requires_finality = true").await;
     let node = driver.simulator().unwrap();
     let solid = node.chain().solid();
@@ -211,9 +226,35 @@ async fn finality_that_trails_holds_what_asks_for_it() {
     let waiting = world.client.get_invoice(&invoice.id).await.unwrap();
     assert_eq!(waiting.status(), Status::Confirming, "nothing is final yet");
     world.wait_available_and_pending(0, asked(&invoice)).await;
+    assert_eq!(is_late(&world, &invoice).await, IN_TIME);
+
+    // As long as nobody reads the chain nobody knows.
+    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::cut);
+    world.client.sandbox().advance_clock(3_600).await.unwrap();
+    wait_lag(&world, 3_600).await;
+    assert_eq!(is_late(&world, &invoice).await, IN_TIME);
+    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::mend);
+    world.chain.mine(20).await.unwrap();
+    eventually("finality is late", || async {
+        (is_late(&world, &invoice).await == LATE).then_some(())
+    })
+    .await;
+    let held = world.client.get_invoice(&invoice.id).await.unwrap();
+    assert_eq!((held.status(), held.exception()), (Status::Confirming, Exception::None));
+    world.wait_available_and_pending(0, asked(&invoice)).await;
+
+    // One more final block: finality goes on, and what is above it waits.
+    node.chain().solid_held_at = Some(solid + 1);
+    eventually("finality goes on", || async {
+        (is_late(&world, &invoice).await == IN_TIME).then_some(())
+    })
+    .await;
+    let held = world.client.get_invoice(&invoice.id).await.unwrap();
+    assert_eq!(held.status(), Status::Confirming);
     node.chain().solid_held_at = None;
     world.wait(&invoice, Status::Confirmed, Exception::None).await;
     world.wait_available(asked(&invoice)).await;
+    assert_eq!(is_late(&world, &invoice).await, IN_TIME);
     world.finish().await;
 }
 

@@ -83,6 +83,7 @@ impl NodeWorld {
             [full, solidity] => driver.settings(full, solidity, lines),
             _ => driver.settings(&driver.full_url, &driver.solidity_url, lines),
         };
+        let settings = format!("{settings}\n[metrics]\nlisten = \"127.0.0.1:0\"\n");
         let server = TestServer::with(engine, &settings).await;
         let proxies = Arc::new(proxies);
         let kept = Box::new((Arc::clone(&driver), Arc::clone(&proxies)));
