@@ -206,6 +206,7 @@ pub async fn a_node_that_is_too_old_is_refused_at_the_start(start: NodeWorld) {
     assert!(error.contains("is older than 99.99.99: update the node"), "{error}");
     assert!(error.contains(&format!("networks.{}.node.oldest_version", world.network)), "{error}");
     world.server.restart_with(&from("1")).await;
+    world.client = world.server.client();
     let invoice = world.invoice().await;
     world.pay(&invoice, 1, 1).await;
     world.mine_deep(&invoice).await;

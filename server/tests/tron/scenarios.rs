@@ -335,6 +335,7 @@ async fn a_node_that_is_too_old_is_not_read() {
     assert!(error.contains("networks.trc20.node.oldest_version"), "{error}");
     let allowed = usual.replace("contract =", "oldest_version = 40707, contract =");
     world.server.restart_with(&allowed).await;
+    world.client = world.server.client();
     let invoice = world.invoice().await;
     world.pay(&invoice, 1, 1).await;
     world.mine_deep(&invoice).await;
