@@ -274,6 +274,12 @@ async fn a_block_that_the_node_forgot_stops_the_reading() {
     let NodeWorld { mut world, node, .. } =
         NodeWorld::start_in(Kind::Bitcoin, Mode::Pruned, Engine::Sqlite).await;
     let invoice = world.invoice().await;
+    eventually("everything was read", || async {
+        let networks = world.client.networks().await.unwrap();
+        let own = networks.into_iter().find(|network| network.network == "btc").unwrap();
+        (own.scanned_height == FIRST_BLOCKS).then_some(())
+    })
+    .await;
     world.server.stop().await;
     world.pay(&invoice, 1, 1).await;
     node.generate_to(BLOCKS, &node.strange_script()).await.unwrap();
