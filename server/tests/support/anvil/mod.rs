@@ -187,7 +187,8 @@ impl Anvil {
     pub async fn run(&self) {
         let deadline = Instant::now() + Duration::from_secs(START_DEADLINE_SECONDS);
         let mut child = self.spawn();
-        while self.call::<String>("eth_chainId", json!([])).await.is_err() {
+        // What else answers at this port may be the node of another test: only our own says that it listens.
+        while !self.listens() || self.call::<String>("eth_chainId", json!([])).await.is_err() {
             assert!(Instant::now() < deadline, "anvil does not answer: {}", self.log());
             if child.try_wait().unwrap().is_some() {
                 // Most likely another process has the port for a moment.
@@ -255,11 +256,18 @@ impl Anvil {
         command.spawn().unwrap()
     }
 
+    fn output(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("output")).unwrap_or_default()
+    }
+
+    /// Whether the program says that it has its port.
+    fn listens(&self) -> bool {
+        self.output().contains(&format!("Listening on 127.0.0.1:{}", self.port))
+    }
+
     /// The last words of the node, for a failing test.
     fn log(&self) -> String {
-        let text =
-            std::fs::read_to_string(self.directory.path().join("output")).unwrap_or_default();
-        text.lines().rev().take(8).collect::<Vec<_>>().join(" | ")
+        self.output().lines().rev().take(8).collect::<Vec<_>>().join(" | ")
     }
 
     /// A block by number or tag, with its transactions.
