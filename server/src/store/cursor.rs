@@ -321,7 +321,8 @@ pub async fn blocks_below(
         .collect()
 }
 
-async fn insert_block(unit: &UnitOfWork, network: Network, block: &ScannedBlock) -> Result<()> {
+/// Writes down a block of the chain that is read: one that a fork may be followed back to.
+pub async fn insert_block(unit: &UnitOfWork, network: Network, block: &ScannedBlock) -> Result<()> {
     execute(
         unit.db(),
         "INSERT INTO chain_block (network, hash, height, parent, time)

@@ -15,7 +15,7 @@ use super::arrivals::{self, Arrived, Either, Foreign, Owners};
 use super::watch_set::WatchSet;
 use super::{LEASE_SECONDS, Step};
 use crate::chain::{
-    Block, BlockRef, ChainReader, Consumption, Transfer, UnexpectedTransfer, Watch,
+    Block, BlockRef, ChainReader, Consumption, Head, Transfer, UnexpectedTransfer, Watch,
 };
 use crate::domain::asset::Network;
 use crate::domain::time::Micros;
@@ -33,8 +33,8 @@ const BLOCKS_AHEAD_MAX: usize = 4;
 const BLOCKS_PER_TRANSACTION_MAX: usize = 25;
 /// The deepest fork that is followed without a person.
 const FORK_BLOCKS_MAX: u32 = 1_000;
-/// How far below the tip a network's first scan begins where the chain states no finality.
-const START_BLOCKS_BELOW: u64 = 100;
+/// Blocks below the first one that are known at the most: a fork at the very start goes no deeper.
+const START_ANCESTORS_MAX: u64 = 100;
 /// Scanned blocks compared with the node's in one query while a fork's root is looked for.
 const FORK_BLOCKS_PER_QUERY: u32 = 100;
 
@@ -144,26 +144,42 @@ impl Scanner {
         Ok(Some(lease.fence))
     }
 
-    /// A network that was never scanned begins near the chain's head, as no address of ours is older: at a
-    /// block that no fork will take away, or nothing scanned would be left to go on from.
+    /// A network that was never scanned begins at the chain's head: no address of ours is older.
     async fn ensure_cursor(&self) -> anyhow::Result<()> {
         if self.cursor().await?.is_some() {
             return Ok(());
         }
         let now = self.env.now();
         let head = self.reader.head().await?;
-        let tip = head.tip.height;
-        let height = match head.finalized_height {
-            Some(height) => height.clamp(tip.saturating_sub(u64::from(FORK_BLOCKS_MAX)), tip),
-            None => tip.saturating_sub(START_BLOCKS_BELOW),
-        };
-        let block = self.reader.header_at(height).await?;
-        let block = block.with_context(|| format!("node does not give block {height}"))?;
+        let ancestors = self.ancestors(&head).await?;
         let unit = self.db.begin("start_cursor").await?;
-        cursor::start(&unit, self.network, &scanned(&block), now).await?;
+        cursor::start(&unit, self.network, &scanned(&head.tip), now).await?;
+        for block in &ancestors {
+            cursor::insert_block(&unit, self.network, &scanned(block)).await?;
+        }
         unit.commit().await?;
-        tracing::info!(network = %self.network, height, "scanning begins");
+        tracing::info!(network = %self.network, height = head.tip.height, "scanning begins");
         Ok(())
+    }
+
+    /// The blocks below the head down to the final one, as far as they are kept: should a fork take the
+    /// first scanned block away, there is one to go on from.
+    async fn ancestors(&self, head: &Head) -> anyhow::Result<Vec<BlockRef>> {
+        let tip = head.tip.height;
+        let lowest = tip.saturating_sub(START_ANCESTORS_MAX);
+        let lowest = head.finalized_height.unwrap_or(0).min(tip).max(lowest);
+        let mut headers = futures_util::stream::iter(lowest..tip)
+            .map(|height| self.reader.header_at(height))
+            .buffered(BLOCKS_AHEAD_MAX);
+        let mut blocks: Vec<BlockRef> = Vec::new();
+        while let Some(header) = headers.next().await {
+            blocks.push(header?.context("node does not give a block below its head")?);
+        }
+        let parents = blocks.iter().skip(1).chain([&head.tip]);
+        if blocks.iter().zip(parents).any(|(block, next)| next.parent != block.hash) {
+            bail!("the chain's newest blocks changed while they were read");
+        }
+        Ok(blocks)
     }
 
     async fn mark_watched(&self, fence: i64, batch: i64) -> anyhow::Result<()> {
