@@ -2,21 +2,16 @@
 //! written in order, beside asking for one after the other. Not here: what a near node allows (`scan`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use cryptopayment::chain::sandbox::SandboxChain;
-use cryptopayment::chain::{
-    Block, BlockRef, ChainError, ChainReader, Head, Mempool, SandboxControl as _, Watch,
-};
-use cryptopayment::domain::asset::Network;
+use cryptopayment::chain::{ChainReader as _, SandboxControl as _, Watch};
 use cryptopayment::store::cursor;
 use cryptopayment::worker::watch_set::WatchSet;
 
 use super::measure::{Series, figure, goal, heading};
-use super::scan::{catch_up, scanner, simulated};
 use crate::support::core::NETWORK;
+use crate::support::distant::{Answers, Distant, catch_up, scanner, simulated};
 use crate::support::server::Engine;
 
 /// Rounds.
@@ -32,7 +27,8 @@ const GOAL: f64 = 3.0;
 pub async fn run(engine: Engine) {
     heading(&format!("Catching up, {engine:?}, a node {NODE_MILLISECONDS} ms away"));
     let (_directory, core, chain) = simulated(engine).await;
-    let node = Arc::new(Distant::of(Arc::clone(&chain)));
+    let answers = Answers::After(Duration::from_millis(NODE_MILLISECONDS));
+    let node = Arc::new(Distant::new(Arc::clone(&chain), answers));
     let mut scanner = scanner(&core, Arc::clone(&node) as _);
     catch_up(&mut scanner).await;
     node.most.store(0, Ordering::SeqCst);
@@ -60,51 +56,5 @@ async fn one_by_one(node: &Distant, first: u64) {
     let watch = Watch { addresses: &nobody, consumed: &consumed };
     for height in first..first + u64::from(BLOCKS) {
         assert!(node.block_at(height, watch).await.unwrap().is_some());
-    }
-}
-
-/// A chain whose blocks take a while to come.
-struct Distant {
-    chain: Arc<SandboxChain>,
-    waiting: AtomicU64,
-    /// The most that were waited for at a time.
-    most: AtomicU64,
-}
-
-impl Distant {
-    fn of(chain: Arc<SandboxChain>) -> Self {
-        Self { chain, waiting: AtomicU64::new(0), most: AtomicU64::new(0) }
-    }
-}
-
-#[async_trait]
-impl ChainReader for Distant {
-    fn network(&self) -> Network {
-        self.chain.network()
-    }
-
-    async fn genesis(&self) -> Result<String, ChainError> {
-        self.chain.genesis().await
-    }
-
-    async fn head(&self) -> Result<Head, ChainError> {
-        self.chain.head().await
-    }
-
-    async fn header_at(&self, height: u64) -> Result<Option<BlockRef>, ChainError> {
-        self.chain.header_at(height).await
-    }
-
-    async fn block_at(&self, height: u64, watch: Watch<'_>) -> Result<Option<Block>, ChainError> {
-        let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(waiting, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(NODE_MILLISECONDS)).await;
-        let block = self.chain.block_at(height, watch).await;
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        block
-    }
-
-    async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError> {
-        self.chain.mempool(watch).await
     }
 }

@@ -3,18 +3,13 @@
 
 use std::sync::Arc;
 
-use cryptopayment::chain::sandbox::{Sandbox, SandboxChain};
-use cryptopayment::chain::{ChainReader, SandboxControl as _};
-use cryptopayment::signals::Signals;
+use cryptopayment::chain::{ChainReader as _, SandboxControl as _};
 use cryptopayment::store::cursor;
-use cryptopayment::worker::Step;
-use cryptopayment::worker::scan::Scanner;
-use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::measure::{Series, heading};
-use crate::support::core::{Core, NETWORK, request};
-use crate::support::server::{Engine, fresh_database};
+use crate::support::core::{NETWORK, request};
+use crate::support::distant::{catch_up, scanner, simulated};
+use crate::support::server::Engine;
 
 /// Rounds.
 const ROUNDS: usize = 3;
@@ -56,29 +51,4 @@ pub async fn run(engine: Engine) {
     blocks.in_parts("payments in them", "payments/s", PAYMENTS_PER_BLOCK).print();
     let head = chain.head().await.unwrap().tip.height;
     assert_eq!(cursor::get(&core.db, NETWORK).await.unwrap().unwrap().height, head);
-}
-
-/// A fresh database and a simulated chain, in a directory that is to outlive them.
-pub async fn simulated(engine: Engine) -> (TempDir, Core, Arc<SandboxChain>) {
-    let directory = tempfile::tempdir().unwrap();
-    let url = fresh_database(engine, directory.path()).await;
-    let core = Core::new(&url, directory.path()).await;
-    let sandbox = Sandbox::open(&directory.path().join("chain.sqlite"), core.env.clone()).await;
-    let chain = Arc::new(sandbox.unwrap().chain(NETWORK).await.unwrap());
-    (directory, core, chain)
-}
-
-/// What reads a chain into the database.
-pub fn scanner(core: &Core, chain: Arc<dyn ChainReader>) -> Scanner {
-    scanner_of(core, chain, core.env.new_id())
-}
-
-/// The same of the process `holder`.
-pub fn scanner_of(core: &Core, chain: Arc<dyn ChainReader>, holder: Uuid) -> Scanner {
-    Scanner::new(core.db.clone(), core.env.clone(), chain, Signals::default(), holder)
-}
-
-/// Reads until there is nothing left to read.
-pub async fn catch_up(scanner: &mut Scanner) {
-    while scanner.tick().await.unwrap() == Step::More {}
 }

@@ -9,9 +9,9 @@ use cryptopayment::store::{cursor, invoices};
 use cryptopayment::worker::Step;
 
 use super::measure::{figure, goal, heading};
-use super::scan::{catch_up, scanner_of, simulated};
 use crate::support::core::{NETWORK, request};
 use crate::support::crowd::crowd;
+use crate::support::distant::{catch_up, scanner_of, simulated};
 use crate::support::server::Engine;
 
 /// Addresses in the database, in batches of ten thousand.

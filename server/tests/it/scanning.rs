@@ -5,33 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use cryptopayment::chain::sandbox::{Sandbox, SandboxChain};
+use cryptopayment::chain::sandbox::SandboxChain;
 use cryptopayment::chain::{
     Block, BlockRef, ChainError, ChainReader, Head, Mempool, SandboxControl as _, Watch,
 };
 use cryptopayment::domain::asset::Network;
-use cryptopayment::signals::Signals;
 use cryptopayment::store::cursor::{self, Cursor};
-use cryptopayment::worker::Step;
-use cryptopayment::worker::scan::Scanner;
-use tempfile::TempDir;
 
 use crate::support::core::{Core, NETWORK};
-use crate::support::server::fresh_database;
-
-async fn simulated() -> (TempDir, Core, Arc<SandboxChain>) {
-    let directory = tempfile::tempdir().unwrap();
-    let url = fresh_database(crate::ENGINE, directory.path()).await;
-    let core = Core::new(&url, directory.path()).await;
-    let sandbox = Sandbox::open(&directory.path().join("chain.sqlite"), core.env.clone()).await;
-    let chain = Arc::new(sandbox.unwrap().chain(NETWORK).await.unwrap());
-    (directory, core, chain)
-}
-
-fn scanner(core: &Core, reader: Arc<dyn ChainReader>) -> Scanner {
-    let (db, env) = (core.db.clone(), core.env.clone());
-    Scanner::new(db, env, reader, Signals::default(), core.env.new_id())
-}
+use crate::support::distant::{catch_up, scanner, simulated};
 
 async fn cursor_of(core: &Core) -> Cursor {
     cursor::get(&core.db, NETWORK).await.unwrap().unwrap()
@@ -39,13 +21,13 @@ async fn cursor_of(core: &Core) -> Cursor {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_block_that_was_the_tip_at_the_first_start_may_be_replaced() {
-    let (_directory, core, chain) = simulated().await;
+    let (_directory, core, chain) = simulated(crate::ENGINE).await;
     chain.mine(3).await.unwrap();
     let mut scanner = scanner(&core, Arc::clone(&chain) as _);
-    while scanner.tick().await.unwrap() == Step::More {}
+    catch_up(&mut scanner).await;
     assert_eq!(cursor_of(&core).await.height, 3);
     let tip = chain.fork(2, &[]).await.unwrap();
-    while scanner.tick().await.unwrap() == Step::More {}
+    catch_up(&mut scanner).await;
     let cursor = cursor_of(&core).await;
     assert_eq!((cursor.height, cursor.hash), (tip.height, tip.hash));
 }
@@ -90,11 +72,11 @@ impl ChainReader for Between {
 /// for it before the block was read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_before_the_mempool_is_read_leaves_the_time_before_it_open() {
-    let (_directory, core, chain) = simulated().await;
+    let (_directory, core, chain) = simulated(crate::ENGINE).await;
     let node = Arc::new(Between { chain, is_wanted: AtomicBool::new(false) });
     let mut scanner = scanner(&core, Arc::clone(&node) as _);
     let began = core.env.now();
-    while scanner.tick().await.unwrap() == Step::More {}
+    catch_up(&mut scanner).await;
     let whole = cursor_of(&core).await.read_at;
     assert!(whole >= began, "a turn without a block in between has seen everything");
 
@@ -111,6 +93,6 @@ async fn a_block_before_the_mempool_is_read_leaves_the_time_before_it_open() {
 
     node.is_wanted.store(false, Ordering::SeqCst);
     let began = core.env.now();
-    while scanner.tick().await.unwrap() == Step::More {}
+    catch_up(&mut scanner).await;
     assert!(cursor_of(&core).await.read_at >= began);
 }

@@ -1,6 +1,6 @@
-//! A simulated chain behind a node that is away, and the scanner that reads it into a database without a
-//! server around: what is asked for at a time, and answers that come in another order than they were asked
-//! for. For what can not be said through the API, and for benches.
+//! A simulated chain and the scanner that reads it into a database without a server around, also behind a
+//! node that is away: what is asked for at a time, and answers that come in another order than they were
+//! asked for. For what can not be said through the API, and for benches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
