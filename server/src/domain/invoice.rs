@@ -112,6 +112,8 @@ pub struct Evaluation {
     pub credit: Vec<Uuid>,
     /// Deposits whose credit is taken back.
     pub reverse: Vec<Uuid>,
+    /// Deposits that are on their way and not in the balance yet.
+    pub pending: Vec<Uuid>,
     /// What the deposits add up to.
     pub summary: Summary,
 }
@@ -160,6 +162,7 @@ pub fn evaluate(
         events,
         credit: select(&|d| !d.credited && is_deep(asked, moment, d)),
         reverse,
+        pending: select(&|d| is_alive(terms, moment.now, d) && !is_deep(asked, moment, d)),
         summary: summarize(terms, status, moment, deposits),
     }
 }

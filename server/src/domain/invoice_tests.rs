@@ -175,6 +175,7 @@ fn what_never_came_is_no_late_payment() {
     assert_eq!(outcome(&over), (Status::Expired, Exception::Reorged));
     assert_eq!(over.events, [EventKind::Reorged, EventKind::Expired]);
     assert_eq!((over.summary.paid_units, over.summary.txid.as_deref()), (0, None));
+    assert!(over.pending.is_empty(), "nobody is told to wait for it any more");
     let again = evaluate(&terms(), follow(standing, &over), at(27 * 60, 21), &evicted);
     assert_eq!((outcome(&again), again.events), (outcome(&over), Vec::new()));
 }

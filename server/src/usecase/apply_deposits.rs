@@ -328,7 +328,7 @@ impl Evaluated<'_> {
                 version: deposit.version,
                 credited,
                 credit_generation: deposit.credit_generation + i64::from(reversed),
-                counted_pending: deposit.counts() && !credited,
+                counted_pending: self.evaluation.pending.contains(&deposit.id),
             }
         })
     }

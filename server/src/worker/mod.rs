@@ -89,3 +89,25 @@ where
         Err(_) => Err(anyhow!("the step did not end within {STEP_SECONDS_MAX} s")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_panics_is_begun_again() {
+        let (env, wake, stop) = (Env::system(), Notify::new(), CancellationToken::new());
+        let begun = AtomicU32::new(0);
+        let step = || async {
+            if begun.fetch_add(1, Ordering::SeqCst) == 0 {
+                panic!("of the test");
+            }
+            stop.cancel();
+            Ok(Step::Idle)
+        };
+        reconcile("test", &env, Duration::from_millis(1), &wake, &stop, step).await;
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+    }
+}
