@@ -3,6 +3,7 @@
 //! `usecase`), SQL (`store`).
 
 pub mod access;
+mod arrival;
 pub mod auth;
 pub mod calls;
 pub mod convert;
