@@ -100,8 +100,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Self { services, auth, callers, arrival_max, .. } = self.clone();
         let mut call = self.counted.begin(request.uri().path());
-        let request =
-            request.map(|body| Body::new(Arriving::new(Body::new(body), arrival_max)));
+        let request = request.map(|body| Body::new(Arriving::new(Body::new(body), arrival_max)));
         Box::pin(async move {
             let answer = match callers {
                 Callers::Public => auth.public(request, &services).await,

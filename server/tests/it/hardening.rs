@@ -144,8 +144,7 @@ async fn answers_are_kept_by_no_cache_and_taken_for_no_page() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_needs_no_key_sends_no_long_message() {
     let server = TestServer::start(crate::ENGINE).await;
-    let mut channel =
-        Channel::from_shared(server.url.clone()).unwrap().connect().await.unwrap();
+    let mut channel = Channel::from_shared(server.url.clone()).unwrap().connect().await.unwrap();
     let (health, reflection) = (
         "/grpc.health.v1.Health/Check",
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -153,7 +152,8 @@ async fn who_needs_no_key_sends_no_long_message() {
     for (path, status) in [(health, Some("11")), (reflection, None)] {
         // A frame's head that names 5,000 bytes, and then nothing.
         let head = Frame::data(bytes::Bytes::from_static(&[0, 0, 0, 0x13, 0x88]));
-        let body = StreamBody::new(stream::iter([Ok::<_, Infallible>(head)]).chain(stream::pending()));
+        let body =
+            StreamBody::new(stream::iter([Ok::<_, Infallible>(head)]).chain(stream::pending()));
         let call = http::Request::post(path).header("content-type", "application/grpc");
         let call = call.body(Body::new(body)).unwrap();
         let asked = async {

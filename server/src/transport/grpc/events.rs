@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::caller;
 use super::event_tails::{EventTails, TailReader};
-use super::watchers::{Place, Watchers};
+use super::watchers::{Placed, Watchers};
 use super::watching::stopping;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::store::Db;
@@ -84,9 +84,9 @@ impl EventService for EventApi {
             ready: VecDeque::new(),
             greeted: false,
             ended: false,
-            _place: place,
         };
-        Ok(Response::new(Box::pin(futures_util::stream::unfold(stream, Streaming::next))))
+        let stream = Box::pin(futures_util::stream::unfold(stream, Streaming::next));
+        Ok(Response::new(Box::pin(Placed::new(stream, place))))
     }
 }
 
@@ -139,7 +139,6 @@ struct Streaming {
     /// Whether the first message, which tells where the stream stands, was sent.
     greeted: bool,
     ended: bool,
-    _place: Place,
 }
 
 impl Streaming {

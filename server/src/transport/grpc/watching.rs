@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::watchers::Place;
+use super::watchers::{Place, Placed};
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::env::Env;
 use crate::signals::Signals;
@@ -41,7 +41,7 @@ pub struct Wakes {
     env: Env,
     events: watch::Receiver<u64>,
     stop: CancellationToken,
-    _place: Place,
+    place: Place,
 }
 
 impl Wakes {
@@ -59,7 +59,7 @@ impl Wakes {
             return Err(stopping());
         }
         let (env, stop) = (env.clone(), stop.clone());
-        Ok(Self { env, events: signals.events(), stop, _place: place })
+        Ok(Self { env, events: signals.events(), stop, place })
     }
 }
 
@@ -71,13 +71,18 @@ pub fn follow<F: Followed>(followed: F, first: F::Message, wakes: Wakes) -> Mess
 where
     F::Message: Clone + Sync,
 {
-    let following = Following { followed, wakes, unread: Some(first), told: None, ended: false };
-    Box::pin(futures_util::stream::unfold(following, Following::next))
+    let Wakes { env, events, stop, place } = wakes;
+    let following =
+        Following { followed, env, events, stop, unread: Some(first), told: None, ended: false };
+    let stream = futures_util::stream::unfold(following, Following::next);
+    Box::pin(Placed::new(Box::pin(stream), place))
 }
 
 struct Following<F: Followed> {
     followed: F,
-    wakes: Wakes,
+    env: Env,
+    events: watch::Receiver<u64>,
+    stop: CancellationToken,
     /// Read and not compared yet.
     unread: Option<F::Message>,
     told: Option<F::Message>,
@@ -94,7 +99,7 @@ where
                 Some(message) => Ok(message),
                 None => {
                     // Before the read: what is written after it wakes again.
-                    self.wakes.events.mark_unchanged();
+                    self.events.mark_unchanged();
                     self.followed.read().await
                 }
             };
@@ -108,9 +113,9 @@ where
                 return Some((Ok(message), self));
             }
             tokio::select! {
-                _ = self.wakes.events.changed() => {}
-                () = self.wakes.env.sleep(READ_EVERY) => {}
-                () = self.wakes.stop.cancelled() => return Some(self.end(stopping())),
+                _ = self.events.changed() => {}
+                () = self.env.sleep(READ_EVERY) => {}
+                () = self.stop.cancelled() => return Some(self.end(stopping())),
             }
         }
         None
