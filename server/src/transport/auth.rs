@@ -191,9 +191,13 @@ impl Authenticator {
             return Err(self.wrong(None, peer));
         };
         self.check_mode(public_id)?;
-        let place = self.shared.failed.place(peer, self.shared.env.system_now()).await;
-        let found = self.key(public_id).await?;
-        drop(place);
+        let found = match self.remembered(public_id) {
+            Some(key) => Some(key),
+            None => {
+                let _place = self.shared.failed.place(peer, self.shared.env.system_now()).await;
+                self.looked_up(public_id).await?
+            }
+        };
         let Some(key) = found else { return Err(self.wrong(None, peer)) };
         let matches: bool = digest(secret).ct_eq(key.digest.as_slice()).into();
         let now = self.shared.env.now().0;
@@ -229,11 +233,16 @@ impl Authenticator {
         Ok(())
     }
 
-    async fn key(&self, public_id: &str) -> Result<Option<Arc<ApiKey>>, Failure> {
+    /// A key that was looked up a moment ago.
+    fn remembered(&self, public_id: &str) -> Option<Arc<ApiKey>> {
         let now = self.shared.env.system_now();
-        if let Some(known) = self.lock().get(public_id).filter(|known| known.until > now) {
-            return Ok(Some(known.key.clone()));
-        }
+        let known = self.lock();
+        known.get(public_id).filter(|known| known.until > now).map(|known| known.key.clone())
+    }
+
+    /// A key as the database has it now, remembered for a moment.
+    async fn looked_up(&self, public_id: &str) -> Result<Option<Arc<ApiKey>>, Failure> {
+        let now = self.shared.env.system_now();
         let Some(key) = keys::get(&self.shared.db, public_id).await? else { return Ok(None) };
         let key = Arc::new(key);
         let until = now.plus(Duration::from_secs(CACHED_SECONDS));
@@ -295,6 +304,7 @@ mod tests {
     use super::super::calls::Callers;
     use super::*;
     use crate::metrics::CallMeter;
+    use futures_util::FutureExt as _;
     use tower::ServiceExt as _;
 
     /// What answers a call without a key: `reached`, or the gRPC status. Nothing is served behind the
@@ -311,6 +321,57 @@ mod tests {
             "there%20is%20no%20such%20method" => "reached".to_owned(),
             _ => text("grpc-status"),
         }
+    }
+
+    #[tokio::test]
+    async fn a_remembered_key_waits_for_no_place_that_guessers_hold() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("ledger.sqlite").display());
+        let db = Db::open(&url, 1).await.unwrap();
+        let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+        let auth = Authenticator::new(db, Env::system(), rules, true, 1);
+        let proxy = Some(IpAddr::from([198, 51, 100, 1]));
+        let now = auth.shared.env.system_now();
+        while auth.shared.failed.count(None, proxy, now).is_none() {}
+        let mut held = Vec::new();
+        while let Some(Some(place)) = auth.shared.failed.place(proxy, now).now_or_never() {
+            held.push(place);
+        }
+        assert!(!held.is_empty());
+        let key = ApiKey {
+            id: Uuid::from_u128(1),
+            public_id: "pk_test_known".to_owned(),
+            merchant_id: Uuid::from_u128(2),
+            name: String::new(),
+            digest: digest("secret").to_vec(),
+            mode: "test".to_owned(),
+            scopes: "*".to_owned(),
+            rest_view: "basic".to_owned(),
+            app_key: Vec::new(),
+            app_key_next: None,
+            expires_at: None,
+            revoked_at: None,
+            created_at: 1,
+            approved_at: Some(1),
+            honors_late: false,
+            shortfall_basis_points: 0,
+            webhook_url: None,
+            webhook_events: None,
+            signing_secret: None,
+            signing_secret_previous: None,
+            signing_secret_previous_until: None,
+        };
+        let until = now.plus(Duration::from_secs(3_600));
+        let known = Remembered { key: Arc::new(key), until };
+        auth.lock().insert("pk_test_known".to_owned(), known);
+        let call = async |key: &str| {
+            let mut headers = HeaderMap::new();
+            let value = format!("Bearer {key}:secret");
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(&value).unwrap());
+            auth.authenticate(&headers, proxy, Scope::InvoicesRead).await
+        };
+        assert!(call("pk_test_known").now_or_never().unwrap().is_ok());
+        assert!(call("pk_test_other").now_or_never().is_none(), "it waits for a place");
     }
 
     #[tokio::test]
