@@ -1,39 +1,39 @@
 //! The one authentication path: every gRPC, gRPC-web and REST call passes here. An API key is looked
 //! up by its public part, its secret compared by digest in constant time, and its scope held
 //! against the method's rule. Not here: who may do what (the contract's options, `access`), how often
-//! credentials may be wrong (`failed_authentications`).
+//! credentials may be wrong (`failed_authentications`), which keys are remembered (`known_keys`).
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cryptopayment_proto::options::v1::{Audience, Scope};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use uuid::Uuid;
 
 use super::access::AccessRules;
+use super::admission::Admission;
 use super::calls::Services;
 use super::failed_authentications::FailedAuthentications;
+use super::known_keys::KnownKeys;
 use super::listener::PeerAddress;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
-use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::store::Db;
-use crate::store::keys::{self, ApiKey};
+use crate::store::keys::ApiKey;
 use crate::usecase::Caller;
 use crate::usecase::manage_keys::digest;
 use crate::usecase::update_settings::basis_points;
 
-/// How long another process may still use a key after it was revoked here.
-const CACHED_SECONDS: u64 = 4;
-/// Keys remembered at a time.
-const CACHED_KEYS_MAX: usize = 10_000;
+/// Look-ups under way at once for streams that ask whether they may go on: those of one key ask together, and
+/// the first answer is remembered for the others.
+const STREAM_LOOKUPS_MAX: usize = 4;
 /// Bytes of an `authorization` value that are looked at.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
 /// What is said of wrong credentials.
@@ -48,17 +48,12 @@ pub struct Authenticator {
 }
 
 struct Shared {
-    db: Db,
     env: Env,
     rules: AccessRules,
     is_sandbox: bool,
-    keys: Mutex<HashMap<String, Remembered>>,
+    keys: KnownKeys,
     failed: FailedAuthentications,
-}
-
-struct Remembered {
-    key: Arc<ApiKey>,
-    until: Micros,
+    stream_lookups: Semaphore,
 }
 
 /// Whether the caller will see what only full answers have.
@@ -68,7 +63,7 @@ pub struct SeesAll(pub bool);
 /// An authenticated call's key and who it stands for.
 struct Authenticated {
     caller: Caller,
-    full_view: bool,
+    key: Arc<ApiKey>,
 }
 
 impl Authenticator {
@@ -81,19 +76,25 @@ impl Authenticator {
         is_sandbox: bool,
         failures_per_minute_max: u32,
     ) -> Self {
-        let keys = Mutex::default();
-        let failed = FailedAuthentications::new(failures_per_minute_max);
-        Self { shared: Arc::new(Shared { db, env, rules, is_sandbox, keys, failed }) }
+        let shared = Shared {
+            keys: KnownKeys::new(db, env.clone()),
+            failed: FailedAuthentications::new(failures_per_minute_max),
+            stream_lookups: Semaphore::new(STREAM_LOOKUPS_MAX),
+            env,
+            rules,
+            is_sandbox,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Forgets a key, so that its next use reads the database.
     pub fn forget(&self, public_id: &str) {
-        self.lock().remove(public_id);
+        self.shared.keys.forget(public_id);
     }
 
     /// Forgets every key: something about a merchant changed.
     pub fn forget_all(&self) {
-        self.lock().clear();
+        self.shared.keys.forget_all();
     }
 
     /// Lets a call pass with its caller attached, or answers with why not.
@@ -119,7 +120,8 @@ impl Authenticator {
             _ => Err(unknown_method()),
         };
         match authenticated {
-            Ok(Authenticated { caller, full_view }) => {
+            Ok(Authenticated { caller, key }) => {
+                let full_view = key.rest_view == "full";
                 let chosen = request.headers().get(VIEW_HEADER).map(HeaderValue::as_bytes);
                 let sees_all = match chosen {
                     // gRPC has no views.
@@ -128,6 +130,8 @@ impl Authenticator {
                     Some(_) => full_view,
                 };
                 request.extensions_mut().insert(caller);
+                let admission = Admission::new(self.clone(), key, access.scope);
+                request.extensions_mut().insert(admission);
                 request.extensions_mut().insert(SeesAll(sees_all));
                 let mut response = services.answer(request).await?;
                 if full_view {
@@ -159,18 +163,7 @@ impl Authenticator {
         scope: Scope,
     ) -> Result<Authenticated, Failure> {
         let key = self.proven(headers, peer).await?;
-        if key.approved_at.is_none() {
-            return Err(Failure::new(
-                Class::PermissionDenied,
-                Reason::MerchantNotApproved,
-                "the merchant is not approved yet",
-            ));
-        }
-        let wanted = scope.as_str_name();
-        if key.scopes != "*" && !key.scopes.split(',').any(|has| has == wanted) {
-            let text = format!("the key lacks the scope {wanted}");
-            return Err(Failure::new(Class::PermissionDenied, Reason::ScopeMissing, text));
-        }
+        permitted(&key, scope)?;
         let caller = Caller {
             merchant_id: key.merchant_id,
             api_key_id: key.id,
@@ -178,7 +171,37 @@ impl Authenticator {
             honors_late: key.honors_late,
             shortfall_basis_points: basis_points(key.shortfall_basis_points)?,
         };
-        Ok(Authenticated { caller, full_view: key.rest_view == "full" })
+        Ok(Authenticated { caller, key })
+    }
+
+    /// Whether a key that was let in still would be.
+    pub(super) async fn still_admits(&self, public_id: &str, scope: Scope) -> Result<(), Failure> {
+        let keys = &self.shared.keys;
+        let found = match keys.remembered(public_id) {
+            Some(key) => Some(key),
+            None => {
+                let _place = self.shared.stream_lookups.acquire().await;
+                match keys.remembered(public_id) {
+                    Some(key) => Some(key),
+                    None => keys.looked_up(public_id).await?,
+                }
+            }
+        };
+        let Some(key) = found.filter(|key| !self.is_over(key)) else {
+            return Err(Failure::new(Class::Unauthenticated, Reason::CredentialsInvalid, WRONG));
+        };
+        permitted(&key, scope)
+    }
+
+    /// Waits, by the system's clock.
+    pub(super) async fn sleep(&self, duration: Duration) {
+        self.shared.env.sleep(duration).await;
+    }
+
+    /// Whether a key was revoked or has expired.
+    fn is_over(&self, key: &ApiKey) -> bool {
+        let now = self.shared.env.now().0;
+        key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now)
     }
 
     /// The key whose secret the caller has.
@@ -191,18 +214,16 @@ impl Authenticator {
             return Err(self.wrong(None, peer));
         };
         self.check_mode(public_id)?;
-        let found = match self.remembered(public_id) {
+        let found = match self.shared.keys.remembered(public_id) {
             Some(key) => Some(key),
             None => {
                 let _place = self.shared.failed.place(peer, self.shared.env.system_now()).await;
-                self.looked_up(public_id).await?
+                self.shared.keys.looked_up(public_id).await?
             }
         };
         let Some(key) = found else { return Err(self.wrong(None, peer)) };
         let matches: bool = digest(secret).ct_eq(key.digest.as_slice()).into();
-        let now = self.shared.env.now().0;
-        let over = key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now);
-        if !matches || over {
+        if !matches || self.is_over(&key) {
             return Err(self.wrong(Some(key.id), peer));
         }
         Ok(key)
@@ -232,31 +253,23 @@ impl Authenticator {
         }
         Ok(())
     }
+}
 
-    /// A key that was looked up a moment ago.
-    fn remembered(&self, public_id: &str) -> Option<Arc<ApiKey>> {
-        let now = self.shared.env.system_now();
-        let known = self.lock();
-        known.get(public_id).filter(|known| known.until > now).map(|known| known.key.clone())
+/// Whether a key allows what needs this scope.
+fn permitted(key: &ApiKey, scope: Scope) -> Result<(), Failure> {
+    if key.approved_at.is_none() {
+        return Err(Failure::new(
+            Class::PermissionDenied,
+            Reason::MerchantNotApproved,
+            "the merchant is not approved yet",
+        ));
     }
-
-    /// A key as the database has it now, remembered for a moment.
-    async fn looked_up(&self, public_id: &str) -> Result<Option<Arc<ApiKey>>, Failure> {
-        let now = self.shared.env.system_now();
-        let Some(key) = keys::get(&self.shared.db, public_id).await? else { return Ok(None) };
-        let key = Arc::new(key);
-        let until = now.plus(Duration::from_secs(CACHED_SECONDS));
-        let mut known = self.lock();
-        if known.len() >= CACHED_KEYS_MAX {
-            known.clear();
-        }
-        known.insert(public_id.to_owned(), Remembered { key: key.clone(), until });
-        Ok(Some(key))
+    let wanted = scope.as_str_name();
+    if key.scopes != "*" && !key.scopes.split(',').any(|has| has == wanted) {
+        let text = format!("the key lacks the scope {wanted}");
+        return Err(Failure::new(Class::PermissionDenied, Reason::ScopeMissing, text));
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Remembered>> {
-        self.shared.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+    Ok(())
 }
 
 /// What an `authorization` header says.
@@ -361,9 +374,7 @@ mod tests {
             signing_secret_previous: None,
             signing_secret_previous_until: None,
         };
-        let until = now.plus(Duration::from_secs(3_600));
-        let known = Remembered { key: Arc::new(key), until };
-        auth.lock().insert("pk_test_known".to_owned(), known);
+        auth.shared.keys.remember(key);
         let call = async |key: &str| {
             let mut headers = HeaderMap::new();
             let value = format!("Bearer {key}:secret");

@@ -77,7 +77,7 @@ impl CheckoutService for CheckoutApi {
     ) -> Result<Response<WatchStream>, Status> {
         let id = request.into_inner().id;
         let place = self.watchers.enter(uuid(&id).map_err(status)?).map_err(status)?;
-        let wakes = Wakes::new(&self.env, &self.signals, &self.stop, place)?;
+        let wakes = Wakes::new(&self.env, &self.signals, &self.stop, place, None)?;
         let mut checkout = FollowedCheckout { api: self.clone(), id };
         let first = checkout.read().await?;
         Ok(Response::new(follow(checkout, first, wakes)))

@@ -14,6 +14,7 @@ use super::watchers::{Place, Placed};
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::env::Env;
 use crate::signals::Signals;
+use crate::transport::admission::Admission;
 use crate::transport::status::status;
 
 /// How often what is followed is read without a signal: confirmations grow without events, and another
@@ -45,10 +46,11 @@ pub struct Wakes {
     events: watch::Receiver<u64>,
     stop: CancellationToken,
     place: Place,
+    admission: Option<Admission>,
 }
 
 impl Wakes {
-    /// Wakes for the stream at this place.
+    /// Wakes for the stream at this place, which goes on while its caller is admitted; payers need not be.
     ///
     /// # Errors
     /// UNAVAILABLE when the server stops.
@@ -57,12 +59,13 @@ impl Wakes {
         signals: &Signals,
         stop: &CancellationToken,
         place: Place,
+        admission: Option<Admission>,
     ) -> Result<Self, Status> {
         if stop.is_cancelled() {
             return Err(stopping());
         }
         let (env, stop) = (env.clone(), stop.clone());
-        Ok(Self { env, events: signals.events(), stop, place })
+        Ok(Self { env, events: signals.events(), stop, place, admission })
     }
 }
 
@@ -74,9 +77,17 @@ pub fn follow<F: Followed>(followed: F, first: F::Message, wakes: Wakes) -> Mess
 where
     F::Message: Clone + Sync,
 {
-    let Wakes { env, events, stop, place } = wakes;
-    let following =
-        Following { followed, env, events, stop, unread: Some(first), told: None, ended: false };
+    let Wakes { env, events, stop, place, admission } = wakes;
+    let following = Following {
+        followed,
+        env,
+        events,
+        stop,
+        admission,
+        unread: Some(first),
+        told: None,
+        ended: false,
+    };
     let stream = futures_util::stream::unfold(following, Following::next);
     Box::pin(Placed::new(Box::pin(stream), place))
 }
@@ -86,6 +97,7 @@ struct Following<F: Followed> {
     env: Env,
     events: watch::Receiver<u64>,
     stop: CancellationToken,
+    admission: Option<Admission>,
     /// Read and not compared yet.
     unread: Option<F::Message>,
     told: Option<F::Message>,
@@ -109,6 +121,11 @@ where
                 Ok(message) => message,
                 Err(error) => return Some(self.end(error)),
             };
+            if let Some(admission) = &self.admission
+                && let Err(error) = admission.check().await
+            {
+                return Some(self.end(error));
+            }
             if !self.told.as_ref().is_some_and(|told| F::is_same(told, &message)) {
                 self.ended = F::is_final(&message);
                 self.told = Some(message.clone());
@@ -212,7 +229,7 @@ mod tests {
         let (signals, followed) = (Signals::default(), Counted::default());
         let reads = || followed.reads.load(Ordering::SeqCst);
         let place = Watchers::new(1, 1).enter(Uuid::nil()).unwrap();
-        let wakes = Wakes::new(&env, &signals, &CancellationToken::new(), place).unwrap();
+        let wakes = Wakes::new(&env, &signals, &CancellationToken::new(), place, None).unwrap();
         let mut stream = follow(followed.clone(), 0, wakes);
         assert_eq!(stream.next().await.unwrap().unwrap(), 0);
         for _ in 0..100 {
