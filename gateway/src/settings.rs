@@ -47,7 +47,8 @@ pub struct Settings {
     pub response_bytes_max: usize,
     /// Longest time an upstream call may take; sent on as `grpc-timeout`. `None`: no limit.
     pub upstream_timeout: Option<Duration>,
-    /// Most answers of one method that wait for a change at once; more are refused with 429.
+    /// Most answers of one method that wait for a change at once; more are refused with 429. It knows no
+    /// callers: an upstream that shares the places of its watches out among them wants at least as many here.
     pub waiting_max: usize,
     /// How long after a watch ended by itself it is called again for an answer that still waits.
     pub watch_again_pause: Duration,

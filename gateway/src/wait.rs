@@ -175,14 +175,7 @@ impl Compiled {
         S::Future: Send,
         S::Error: Into<BoxError>,
     {
-        let place = waiting
-            .rule
-            .places
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Failure::too_many_waiting())?;
         let waited = AssertUnwindSafe(self.waited(&mut waiting, inner)).catch_unwind().await;
-        drop(place);
         waited.unwrap_or_else(|_| {
             tracing::error!("the upstream panicked");
             Err(Failure::internal())
@@ -201,6 +194,9 @@ impl Compiled {
         if !waiting.known.holds(&latest) {
             return Ok(latest);
         }
+        // Not before the upstream let the caller in: places are for those who may wait.
+        let places = Arc::clone(&waiting.rule.places);
+        let _place = places.try_acquire_owned().map_err(|_| Failure::too_many_waiting())?;
         if waiting.known == Known::AtArrival {
             let tag = String::from_utf8_lossy(latest.tag()).into_owned();
             waiting.known = Known::Tags(vec![tag]);
@@ -235,8 +231,10 @@ impl Compiled {
                 }
             }
             // The watch expects no more change. One may come all the same, and a caller who is
-            // answered now would ask again at once.
+            // answered now would ask again at once. Meanwhile the ended watch is kept, so that its caller
+            // still counts as one who watches.
             tokio::time::sleep(self.settings.watch_again_pause).await;
+            drop(stream);
             (stream, *latest) = self.watched(waiting, inner.clone()).await?;
             if !waiting.known.holds(latest) {
                 return Ok(());

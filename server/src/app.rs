@@ -38,6 +38,7 @@ use crate::signer::local::{KeystoreSettings, LocalSigner, wallet_id};
 use crate::store::deployment::{self, Deployment};
 use crate::store::{Db, cursor, leases};
 use crate::transport::access::AccessRules;
+use crate::transport::grpc::checkout::WATCHERS_MAX;
 use crate::transport::server;
 use crate::usecase::apply_deposits::ApplyDeposits;
 use crate::usecase::create_invoice::NetworkTerms;
@@ -309,9 +310,15 @@ async fn stamp(config: &Config, db: &Db, wallet_id: &str, env: &Env) -> anyhow::
 }
 
 fn gateway(config: &Config, rules: &AccessRules) -> anyhow::Result<Gateway> {
+    Ok(Gateway::new(DESCRIPTOR_SET, gateway_settings(config, rules))?)
+}
+
+fn gateway_settings(config: &Config, rules: &AccessRules) -> rpc_gateway::Settings {
     let served = server::rest_services(rules, config.is_sandbox());
-    let settings = rpc_gateway::Settings {
+    rpc_gateway::Settings {
         body_bytes_max: config.http.body_bytes_max,
+        // Never fewer than there are places for watches, which merchants and invoices share fairly.
+        waiting_max: config.http.streams_max.max(WATCHERS_MAX),
         unknown_fields: match config.rest.unknown_fields {
             UnknownFields::Refuse => rpc_gateway::UnknownFields::Refuse,
             UnknownFields::Ignore => rpc_gateway::UnknownFields::Ignore,
@@ -321,8 +328,7 @@ fn gateway(config: &Config, rules: &AccessRules) -> anyhow::Result<Gateway> {
         error_domain: Some(ERROR_DOMAIN.to_owned()),
         services: Arc::new(move |name| served.iter().any(|service| service == name)),
         ..rpc_gateway::Settings::default()
-    };
-    Ok(Gateway::new(DESCRIPTOR_SET, settings)?)
+    }
 }
 
 fn webhook_client(config: &Config, env: &Env) -> anyhow::Result<WebhookClient> {
@@ -384,4 +390,23 @@ fn prepare_directory(path: &Path) -> anyhow::Result<()> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::Flags;
+
+    #[test]
+    fn who_has_a_place_to_watch_has_one_to_wait() {
+        let mut config = Config::load(None, &Flags::default()).unwrap();
+        let rules = AccessRules::read(DESCRIPTOR_SET).unwrap();
+        for streams_max in [1, 10_000, 100_000] {
+            config.http.streams_max = streams_max;
+            let waiting_max = gateway_settings(&config, &rules).waiting_max;
+            assert!(waiting_max >= streams_max && waiting_max >= WATCHERS_MAX, "{waiting_max}");
+        }
+    }
 }

@@ -222,6 +222,24 @@ async fn only_so_many_wait_at_once() {
 }
 
 #[tokio::test]
+async fn a_place_is_for_whom_the_upstream_let_in() {
+    let limits = Settings { waiting_max: 1, ..settings() };
+    let house = house_with(limits);
+    let loans = house.library.loans.clone();
+    loans.then(Then::Silent);
+    let mut asked = Box::pin(house.get("/api/v1/loans/5?wait=60"));
+    while loans.open() == 0 {
+        assert!((&mut asked).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    // The first one has no answer yet, and is not looked at any more.
+    loans.then(Then::Goes);
+    let other = house.get("/api/v1/loans/6?wait=1").await;
+    assert_eq!(other.status, 200, "{other:?}");
+    drop(asked);
+}
+
+#[tokio::test]
 async fn the_upstream_is_told_which_view_is_wanted() {
     let house = house();
     for (query, wanted) in [("", "default"), ("?view=basic", "basic"), ("?view=full", "full")] {

@@ -19,7 +19,7 @@ use crate::transport::grpc::admin::ledger::AdminLedgerApi;
 use crate::transport::grpc::admin::networks::AdminNetworkApi;
 use crate::transport::grpc::admin::unexpected_deposits::AdminUnexpectedDepositApi;
 use crate::transport::grpc::balances::BalanceApi;
-use crate::transport::grpc::checkout::{CheckoutApi, WATCHERS_MAX};
+use crate::transport::grpc::checkout::{CheckoutApi, WATCHERS_MAX, WATCHERS_PER_INVOICE_MAX};
 use crate::transport::grpc::event_tails::EventTails;
 use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
@@ -100,7 +100,7 @@ fn services(
             stop: stop.clone(),
             chains,
             is_sandbox: config.is_sandbox(),
-            watchers: Watchers::new(WATCHERS_MAX, WATCHERS_MAX),
+            watchers: Watchers::new(WATCHERS_MAX, WATCHERS_PER_INVOICE_MAX),
         },
         sandbox: config.is_sandbox().then(|| SandboxApi {
             db,

@@ -1,39 +1,39 @@
 //! The one authentication path: every gRPC, gRPC-web and REST call passes here. An API key is looked
 //! up by its public part, its secret compared by digest in constant time, and its scope held
 //! against the method's rule. Not here: who may do what (the contract's options, `access`), how often
-//! credentials may be wrong (`failed_authentications`).
+//! credentials may be wrong (`failed_authentications`), which keys are remembered (`known_keys`).
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cryptopayment_proto::options::v1::{Audience, Scope};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use uuid::Uuid;
 
 use super::access::AccessRules;
+use super::admission::Admission;
 use super::calls::Services;
 use super::failed_authentications::FailedAuthentications;
+use super::known_keys::KnownKeys;
 use super::listener::PeerAddress;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
-use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::store::Db;
-use crate::store::keys::{self, ApiKey};
+use crate::store::keys::ApiKey;
 use crate::usecase::Caller;
 use crate::usecase::manage_keys::digest;
 use crate::usecase::update_settings::basis_points;
 
-/// How long another process may still use a key after it was revoked here.
-const CACHED_SECONDS: u64 = 4;
-/// Keys remembered at a time.
-const CACHED_KEYS_MAX: usize = 10_000;
+/// Look-ups under way at once for streams that ask whether they may go on: those of one key ask together, and
+/// the first answer is remembered for the others.
+const STREAM_LOOKUPS_MAX: usize = 4;
 /// Bytes of an `authorization` value that are looked at.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
 /// What is said of wrong credentials.
@@ -48,17 +48,12 @@ pub struct Authenticator {
 }
 
 struct Shared {
-    db: Db,
     env: Env,
     rules: AccessRules,
     is_sandbox: bool,
-    keys: Mutex<HashMap<String, Remembered>>,
+    keys: KnownKeys,
     failed: FailedAuthentications,
-}
-
-struct Remembered {
-    key: Arc<ApiKey>,
-    until: Micros,
+    stream_lookups: Semaphore,
 }
 
 /// Whether the caller will see what only full answers have.
@@ -68,7 +63,7 @@ pub struct SeesAll(pub bool);
 /// An authenticated call's key and who it stands for.
 struct Authenticated {
     caller: Caller,
-    full_view: bool,
+    key: Arc<ApiKey>,
 }
 
 impl Authenticator {
@@ -81,19 +76,25 @@ impl Authenticator {
         is_sandbox: bool,
         failures_per_minute_max: u32,
     ) -> Self {
-        let keys = Mutex::default();
-        let failed = FailedAuthentications::new(failures_per_minute_max);
-        Self { shared: Arc::new(Shared { db, env, rules, is_sandbox, keys, failed }) }
+        let shared = Shared {
+            keys: KnownKeys::new(db, env.clone()),
+            failed: FailedAuthentications::new(failures_per_minute_max),
+            stream_lookups: Semaphore::new(STREAM_LOOKUPS_MAX),
+            env,
+            rules,
+            is_sandbox,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Forgets a key, so that its next use reads the database.
     pub fn forget(&self, public_id: &str) {
-        self.lock().remove(public_id);
+        self.shared.keys.forget(public_id);
     }
 
     /// Forgets every key: something about a merchant changed.
     pub fn forget_all(&self) {
-        self.lock().clear();
+        self.shared.keys.forget_all();
     }
 
     /// Lets a call pass with its caller attached, or answers with why not.
@@ -119,7 +120,8 @@ impl Authenticator {
             _ => Err(unknown_method()),
         };
         match authenticated {
-            Ok(Authenticated { caller, full_view }) => {
+            Ok(Authenticated { caller, key }) => {
+                let full_view = key.rest_view == "full";
                 let chosen = request.headers().get(VIEW_HEADER).map(HeaderValue::as_bytes);
                 let sees_all = match chosen {
                     // gRPC has no views.
@@ -128,6 +130,8 @@ impl Authenticator {
                     Some(_) => full_view,
                 };
                 request.extensions_mut().insert(caller);
+                let admission = Admission::new(self.clone(), key, access.scope);
+                request.extensions_mut().insert(admission);
                 request.extensions_mut().insert(SeesAll(sees_all));
                 let mut response = services.answer(request).await?;
                 if full_view {
@@ -159,18 +163,7 @@ impl Authenticator {
         scope: Scope,
     ) -> Result<Authenticated, Failure> {
         let key = self.proven(headers, peer).await?;
-        if key.approved_at.is_none() {
-            return Err(Failure::new(
-                Class::PermissionDenied,
-                Reason::MerchantNotApproved,
-                "the merchant is not approved yet",
-            ));
-        }
-        let wanted = scope.as_str_name();
-        if key.scopes != "*" && !key.scopes.split(',').any(|has| has == wanted) {
-            let text = format!("the key lacks the scope {wanted}");
-            return Err(Failure::new(Class::PermissionDenied, Reason::ScopeMissing, text));
-        }
+        permitted(&key, scope)?;
         let caller = Caller {
             merchant_id: key.merchant_id,
             api_key_id: key.id,
@@ -178,7 +171,37 @@ impl Authenticator {
             honors_late: key.honors_late,
             shortfall_basis_points: basis_points(key.shortfall_basis_points)?,
         };
-        Ok(Authenticated { caller, full_view: key.rest_view == "full" })
+        Ok(Authenticated { caller, key })
+    }
+
+    /// Whether a key that was let in still would be.
+    pub(super) async fn still_admits(&self, public_id: &str, scope: Scope) -> Result<(), Failure> {
+        let keys = &self.shared.keys;
+        let found = match keys.remembered(public_id) {
+            Some(key) => Some(key),
+            None => {
+                let _place = self.shared.stream_lookups.acquire().await;
+                match keys.remembered(public_id) {
+                    Some(key) => Some(key),
+                    None => keys.looked_up(public_id).await?,
+                }
+            }
+        };
+        let Some(key) = found.filter(|key| !self.is_over(key)) else {
+            return Err(Failure::new(Class::Unauthenticated, Reason::CredentialsInvalid, WRONG));
+        };
+        permitted(&key, scope)
+    }
+
+    /// Waits, by the system's clock.
+    pub(super) async fn sleep(&self, duration: Duration) {
+        self.shared.env.sleep(duration).await;
+    }
+
+    /// Whether a key was revoked or has expired.
+    fn is_over(&self, key: &ApiKey) -> bool {
+        let now = self.shared.env.now().0;
+        key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now)
     }
 
     /// The key whose secret the caller has.
@@ -191,14 +214,16 @@ impl Authenticator {
             return Err(self.wrong(None, peer));
         };
         self.check_mode(public_id)?;
-        let place = self.shared.failed.place(peer, self.shared.env.system_now()).await;
-        let found = self.key(public_id).await?;
-        drop(place);
+        let found = match self.shared.keys.remembered(public_id) {
+            Some(key) => Some(key),
+            None => {
+                let _place = self.shared.failed.place(peer, self.shared.env.system_now()).await;
+                self.shared.keys.looked_up(public_id).await?
+            }
+        };
         let Some(key) = found else { return Err(self.wrong(None, peer)) };
         let matches: bool = digest(secret).ct_eq(key.digest.as_slice()).into();
-        let now = self.shared.env.now().0;
-        let over = key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now);
-        if !matches || over {
+        if !matches || self.is_over(&key) {
             return Err(self.wrong(Some(key.id), peer));
         }
         Ok(key)
@@ -228,26 +253,23 @@ impl Authenticator {
         }
         Ok(())
     }
+}
 
-    async fn key(&self, public_id: &str) -> Result<Option<Arc<ApiKey>>, Failure> {
-        let now = self.shared.env.system_now();
-        if let Some(known) = self.lock().get(public_id).filter(|known| known.until > now) {
-            return Ok(Some(known.key.clone()));
-        }
-        let Some(key) = keys::get(&self.shared.db, public_id).await? else { return Ok(None) };
-        let key = Arc::new(key);
-        let until = now.plus(Duration::from_secs(CACHED_SECONDS));
-        let mut known = self.lock();
-        if known.len() >= CACHED_KEYS_MAX {
-            known.clear();
-        }
-        known.insert(public_id.to_owned(), Remembered { key: key.clone(), until });
-        Ok(Some(key))
+/// Whether a key allows what needs this scope.
+fn permitted(key: &ApiKey, scope: Scope) -> Result<(), Failure> {
+    if key.approved_at.is_none() {
+        return Err(Failure::new(
+            Class::PermissionDenied,
+            Reason::MerchantNotApproved,
+            "the merchant is not approved yet",
+        ));
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Remembered>> {
-        self.shared.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    let wanted = scope.as_str_name();
+    if key.scopes != "*" && !key.scopes.split(',').any(|has| has == wanted) {
+        let text = format!("the key lacks the scope {wanted}");
+        return Err(Failure::new(Class::PermissionDenied, Reason::ScopeMissing, text));
     }
+    Ok(())
 }
 
 /// What an `authorization` header says.
@@ -295,6 +317,7 @@ mod tests {
     use super::super::calls::Callers;
     use super::*;
     use crate::metrics::CallMeter;
+    use futures_util::FutureExt as _;
     use tower::ServiceExt as _;
 
     /// What answers a call without a key: `reached`, or the gRPC status. Nothing is served behind the
@@ -311,6 +334,55 @@ mod tests {
             "there%20is%20no%20such%20method" => "reached".to_owned(),
             _ => text("grpc-status"),
         }
+    }
+
+    #[tokio::test]
+    async fn a_remembered_key_waits_for_no_place_that_guessers_hold() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("ledger.sqlite").display());
+        let db = Db::open(&url, 1).await.unwrap();
+        let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+        let auth = Authenticator::new(db, Env::system(), rules, true, 1);
+        let proxy = Some(IpAddr::from([198, 51, 100, 1]));
+        let now = auth.shared.env.system_now();
+        while auth.shared.failed.count(None, proxy, now).is_none() {}
+        let mut held = Vec::new();
+        while let Some(Some(place)) = auth.shared.failed.place(proxy, now).now_or_never() {
+            held.push(place);
+        }
+        assert!(!held.is_empty());
+        let key = ApiKey {
+            id: Uuid::from_u128(1),
+            public_id: "pk_test_known".to_owned(),
+            merchant_id: Uuid::from_u128(2),
+            name: String::new(),
+            digest: digest("secret").to_vec(),
+            mode: "test".to_owned(),
+            scopes: "*".to_owned(),
+            rest_view: "basic".to_owned(),
+            app_key: Vec::new(),
+            app_key_next: None,
+            expires_at: None,
+            revoked_at: None,
+            created_at: 1,
+            approved_at: Some(1),
+            honors_late: false,
+            shortfall_basis_points: 0,
+            webhook_url: None,
+            webhook_events: None,
+            signing_secret: None,
+            signing_secret_previous: None,
+            signing_secret_previous_until: None,
+        };
+        auth.shared.keys.remember(key);
+        let call = async |key: &str| {
+            let mut headers = HeaderMap::new();
+            let value = format!("Bearer {key}:secret");
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(&value).unwrap());
+            auth.authenticate(&headers, proxy, Scope::InvoicesRead).await
+        };
+        assert!(call("pk_test_known").now_or_never().unwrap().is_ok());
+        assert!(call("pk_test_other").now_or_never().is_none(), "it waits for a place");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -16,6 +17,7 @@ use tonic::server::NamedService;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service};
 
+use super::arrival::{ARRIVAL_SECONDS_MAX, Arriving};
 use super::auth::Authenticator;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
@@ -37,6 +39,7 @@ pub struct Guarded {
     auth: Authenticator,
     callers: Callers,
     counted: CallMeter,
+    arrival_max: Duration,
 }
 
 /// Who is let in.
@@ -67,7 +70,8 @@ impl Services {
 
     /// The same for those callers alone, with each call counted.
     pub fn guarded(self, callers: Callers, auth: Authenticator, counted: CallMeter) -> Guarded {
-        Guarded { services: self, auth, callers, counted }
+        let arrival_max = Duration::from_secs(ARRIVAL_SECONDS_MAX);
+        Guarded { services: self, auth, callers, counted, arrival_max }
     }
 
     /// Calls the service that the path names. Those that tonic generates are always ready.
@@ -94,9 +98,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { services, auth, callers, .. } = self.clone();
+        let Self { services, auth, callers, arrival_max, .. } = self.clone();
         let mut call = self.counted.begin(request.uri().path());
-        let request = request.map(Body::new);
+        let request = request.map(|body| Body::new(Arriving::new(Body::new(body), arrival_max)));
         Box::pin(async move {
             let answer = match callers {
                 Callers::Public => auth.public(request, &services).await,
@@ -118,4 +122,59 @@ fn code(answer: &Response<Body>) -> Code {
 fn unknown() -> Response<Body> {
     let text = "there is no such method";
     status(Failure::new(Class::Unimplemented, Reason::NotImplemented, text)).into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::{StreamExt as _, stream};
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use tower::ServiceExt as _;
+
+    use super::super::access::AccessRules;
+    use super::*;
+    use crate::env::Env;
+    use crate::store::Db;
+
+    const HEALTH: &str = "/grpc.health.v1.Health/Check";
+    const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+    /// A body of these bytes, and then silence.
+    fn unfinished(bytes: &'static [u8]) -> Body {
+        let sent = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(bytes)))]);
+        Body::new(StreamBody::new(sent.chain(stream::pending())))
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_arrive_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("ledger.sqlite").display());
+        let db = Db::open(&url, 1).await.unwrap();
+        let rules = AccessRules::read(cryptopayment_proto::DESCRIPTOR_SET).unwrap();
+        let auth = Authenticator::new(db, Env::system(), rules, true, 60);
+        let counted = CallMeter::new(Env::system(), std::iter::empty());
+        let (_, health) = tonic_health::server::health_reporter();
+        let reflection = tonic_reflection::server::Builder::configure().build_v1().unwrap();
+        let mut guarded = Services::default().with(health).with(reflection).guarded(
+            Callers::Public,
+            auth,
+            counted,
+        );
+        guarded.arrival_max = Duration::from_millis(50);
+        let call = async |path: &str, body: Body| {
+            let request = Request::builder().uri(path).body(body).unwrap();
+            guarded.clone().oneshot(request).await.unwrap()
+        };
+        // Nothing, a part of a frame's head, a part of a message, a message without an end.
+        for part in [&[][..], &[0, 0], &[0, 0, 0, 0, 9, 1], &[0; 5]] {
+            let answer = call(HEALTH, unfinished(part)).await;
+            assert_eq!(code(&answer), Code::DeadlineExceeded, "{part:?}");
+            // Reflection ends without a word.
+            call(REFLECTION, unfinished(part)).await.into_body().collect().await.unwrap();
+        }
+        let whole = call(HEALTH, Body::new(http_body_util::Full::from(&[0; 5][..]))).await;
+        assert_eq!(code(&whole), Code::Ok);
+    }
 }

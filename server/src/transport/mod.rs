@@ -3,11 +3,14 @@
 //! `usecase`), SQL (`store`).
 
 pub mod access;
+mod admission;
+mod arrival;
 pub mod auth;
 pub mod calls;
 pub mod convert;
 pub mod failed_authentications;
 pub mod grpc;
+mod known_keys;
 pub mod listener;
 pub mod metrics;
 pub mod pages;

@@ -59,6 +59,8 @@ use crate::metrics::CallMeter;
 pub const ERRORS_PATH: &str = "/docs/errors";
 /// Bytes of a gRPC request message.
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a request message of health and reflection, which ask for no key: names, and nothing else.
+const PROBE_BYTES_MAX: usize = 4 * 1024;
 /// Headers that a page may send. `Authorization` has to be named: a wildcard does not cover it.
 const CORS_SENT: [&str; 8] = [
     "authorization",
@@ -189,8 +191,8 @@ async fn grpc_services(services: PublicServices) -> anyhow::Result<(Services, He
         .with(EventServiceServer::new(services.events).max_decoding_message_size(limit))
         .with(WithdrawalServiceServer::new(WithdrawalApi).max_decoding_message_size(limit))
         .with(CheckoutServiceServer::new(services.checkout).max_decoding_message_size(limit))
-        .with(health)
-        .with(reflection);
+        .with(health.max_decoding_message_size(PROBE_BYTES_MAX))
+        .with(reflection.max_decoding_message_size(PROBE_BYTES_MAX));
     if let Some(sandbox) = services.sandbox {
         let buttons = SandboxCheckoutServiceServer::new(SandboxCheckoutApi(sandbox.clone()));
         served = served

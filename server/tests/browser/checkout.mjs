@@ -303,9 +303,24 @@ async function strangersSeeNothing() {
   }
 }
 
+/** Where too many wait already, the page asks without waiting. */
+async function showsAPaymentThoughItMayNotWait() {
+  const { id } = await invoice("ltc");
+  const { page, context } = await open(id);
+  await page.route("**/checkout/v1/invoices/*?wait=*", (route) => route.fulfill({ status: 429 }));
+  await page.reload();
+  await shows(page, "Waiting for your payment");
+  await page.waitForResponse((response) => response.status() === 429);
+  await press(page, "Pay");
+  await shows(page, "Payment detected");
+  // Not by its own `close`: Chromium notes each refusal as a fault.
+  await context.close();
+}
+
 try {
   for (const step of [
     paysInParts, overpays, everyNetworkFitsAPhone, readsWithoutScript, strangersSeeNothing,
+    showsAPaymentThoughItMayNotWait,
     // Moves the deployment's clock: last.
     toldWhenTheTimeIsOver,
   ]) {

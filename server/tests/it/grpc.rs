@@ -1,13 +1,16 @@
 //! The port as gRPC's own tools see it: reflection, health, gRPC-web, and which methods exist.
 
 use cryptopayment::domain::asset::Network;
+use cryptopayment_proto::v1::event_service_client::EventServiceClient;
+use cryptopayment_proto::v1::invoice_service_client::InvoiceServiceClient;
+use cryptopayment_proto::v1::stream_events_request::From;
 use cryptopayment_sdk::v1;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use reqwest::Method;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -19,7 +22,8 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_types::StatusExt as _;
 
 use crate::conformance::world::World;
-use crate::support::rest::Rest;
+use crate::support::rest::{Rest, answer};
+use crate::support::server::DEADLINE;
 
 async fn channel(world: &World) -> Channel {
     Channel::from_shared(world.server.url.clone()).unwrap().connect().await.unwrap()
@@ -203,5 +207,52 @@ async fn another_merchants_invoice_is_nobodys() {
     world.server.revoke(&key).await;
     let refused = stranger.balances().await.unwrap_err();
     assert_eq!(refused.reason(), Some("CREDENTIALS_INVALID"), "revoked at once");
+    world.finish().await;
+}
+
+/// A call with this key.
+fn with_key<M>(message: M, (key, secret): &(String, String)) -> Request<M> {
+    let mut request = Request::new(message);
+    let authorization = format!("Bearer {key}:{secret}");
+    request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+    request
+}
+
+/// The next message, or how the stream ended.
+async fn next<M>(stream: &mut Streaming<M>) -> Result<M, Status> {
+    let told = tokio::time::timeout(DEADLINE, stream.message()).await.expect("it goes on");
+    told.map(|message| message.expect("it ends with a status"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_keys_streams_end_before_they_tell_anything_more() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let (channel, key) = (channel(&world).await, world.server.another_key().await);
+    let invoice = world.invoice().await;
+    let from = Some(From::Start(v1::StreamStart::Latest.into()));
+    let request = with_key(v1::StreamEventsRequest { from }, &key);
+    let mut client = EventServiceClient::new(channel.clone());
+    let mut events = client.stream_events(request).await.unwrap().into_inner();
+    assert_eq!(next(&mut events).await.unwrap().event, None, "it says where it begins");
+    let request = with_key(v1::WatchInvoiceRequest { id: invoice.id.clone() }, &key);
+    let mut client = InvoiceServiceClient::new(channel);
+    let mut watch = client.watch_invoice(request).await.unwrap().into_inner();
+    next(&mut watch).await.unwrap();
+    let rest = Rest::with(&world.server, Some(format!("Bearer {}:{}", key.0, key.1)));
+    let path = format!("/api/v1/invoices/{}?wait=60", invoice.id);
+    let waits = async { answer(rest.request(Method::GET, &path).timeout(DEADLINE)).await };
+    let revoked = async {
+        world.server.revoke(&key.0).await;
+        world.pay(&invoice, 1, 1).await;
+        world.invoice().await;
+    };
+    let (waited, ()) = tokio::join!(waits, revoked);
+    assert_eq!((waited.status, waited.code()), (401, "CREDENTIALS_INVALID".to_owned()));
+    for ended in [next(&mut events).await.map(drop), next(&mut watch).await.map(drop)] {
+        let ended = ended.expect_err("it was told what came after");
+        assert_eq!(ended.code(), Code::Unauthenticated, "{ended:?}");
+        let details = ended.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "CREDENTIALS_INVALID");
+    }
     world.finish().await;
 }

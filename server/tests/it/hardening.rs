@@ -2,13 +2,21 @@
 //! end where they should not, browsers of other origins, caches. The table of bad input is in
 //! `bad_input`; connections and HTTP/2 are in the listener's own tests.
 
+use std::convert::Infallible;
+
 use cryptopayment_proto::DESCRIPTOR_SET;
+use futures_util::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use reqwest::{Method, header::HeaderMap};
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tower::{Service as _, ServiceExt as _};
 
 use crate::support::rest::{Rest, answer};
-use crate::support::server::TestServer;
+use crate::support::server::{DEADLINE, TestServer};
 
 /// gRPC's UNIMPLEMENTED and UNAUTHENTICATED.
 const CLOSED: [&str; 2] = ["12", "16"];
@@ -129,6 +137,33 @@ async fn answers_are_kept_by_no_cache_and_taken_for_no_page() {
         let given = value(&got.headers, "x-request-id").unwrap();
         assert!(given.bytes().all(|byte| byte.is_ascii_graphic()) && given.len() <= 128, "{given}");
         assert_eq!(got.json()["error"]["request_id"], given);
+    }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_needs_no_key_sends_no_long_message() {
+    let server = TestServer::start(crate::ENGINE).await;
+    let mut channel = Channel::from_shared(server.url.clone()).unwrap().connect().await.unwrap();
+    let (health, reflection) = (
+        "/grpc.health.v1.Health/Check",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    );
+    for (path, status) in [(health, Some("11")), (reflection, None)] {
+        // A frame's head that names 5,000 bytes, and then nothing.
+        let head = Frame::data(bytes::Bytes::from_static(&[0, 0, 0, 0x13, 0x88]));
+        let body =
+            StreamBody::new(stream::iter([Ok::<_, Infallible>(head)]).chain(stream::pending()));
+        let call = http::Request::post(path).header("content-type", "application/grpc");
+        let call = call.body(Body::new(body)).unwrap();
+        let asked = async {
+            let got = channel.ready().await.unwrap().call(call).await.unwrap();
+            assert_eq!(value(got.headers(), "grpc-status"), status, "{path}");
+            // Reflection ends without a word.
+            got.into_body().collect().await.unwrap();
+        };
+        let refused = tokio::time::timeout(DEADLINE / 4, asked).await;
+        assert!(refused.is_ok(), "{path} waits for 5,000 bytes");
     }
     server.finish().await;
 }

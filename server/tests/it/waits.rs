@@ -4,11 +4,15 @@ use std::time::{Duration, Instant};
 
 use cryptopayment::chain::ForkFate;
 use cryptopayment::domain::asset::Network;
+use cryptopayment::transport::grpc::checkout::WATCHERS_PER_INVOICE_MAX;
+use cryptopayment_proto::checkout::v1::WatchCheckoutRequest;
+use cryptopayment_proto::checkout::v1::checkout_service_client::CheckoutServiceClient;
 use cryptopayment_sdk::v1::{Invoice, InvoiceException, InvoiceStatus};
 use cryptopayment_sdk::{CreateInvoice, From};
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::Value;
+use tonic::transport::Channel;
 
 use crate::conformance::world::World;
 use crate::support::rest::{Answer, Rest, answer};
@@ -173,6 +177,10 @@ async fn a_merchant_has_only_so_many_streams() {
     let (key, secret) = server.second_merchant().await;
     let stranger = Rest::with(&server, Some(format!("Bearer {key}:{secret}")));
     assert_eq!(stranger.get(&format!("{path}?wait=1")).await.status, 404, "they have their own");
+    let other = server.client_of(&key, &secret);
+    let theirs = other.create_invoice(CreateInvoice::new("ltc", "5")).await.unwrap();
+    let theirs = format!("/api/v1/invoices/{}", theirs.invoice.unwrap().id);
+    assert_eq!(stranger.get(&format!("{theirs}?wait=1")).await.status, 200, "places of their own");
     drop(first);
     eventually("a place is free again", || async {
         (rest.get(&format!("{path}?wait=1")).await.status == 200).then_some(())
@@ -180,4 +188,31 @@ async fn a_merchant_has_only_so_many_streams() {
     .await;
     drop(second);
     server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_the_places_of_one_invoice_takes_no_other_payers() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let (watched, other) = (world.invoice().await, world.invoice().await);
+    let path = |invoice: &Invoice| format!("/checkout/v1/invoices/{}", invoice.id);
+    let channel = Channel::from_shared(world.server.url.clone()).unwrap().connect().await.unwrap();
+    let mut client = CheckoutServiceClient::new(channel);
+    let mut held = Vec::new();
+    for _ in 0..WATCHERS_PER_INVOICE_MAX {
+        let request = WatchCheckoutRequest { id: watched.id.clone() };
+        held.push(client.watch_checkout(request).await.unwrap());
+    }
+    let payer = Rest::with(&world.server, None);
+    let refused = payer.get(&format!("{}?wait=1", path(&watched))).await;
+    assert_eq!((refused.status, refused.code()), (429, "TOO_MANY_WAITING".to_owned()));
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(payer.get(&path(&watched)).await.status, 200, "asking without waiting");
+    assert_eq!(payer.get(&format!("{}?wait=1", path(&other))).await.status, 200);
+    drop(held);
+    eventually("a place is free again", || async {
+        let waited = payer.get(&format!("{}?wait=1", path(&watched))).await;
+        (waited.status == 200).then_some(())
+    })
+    .await;
+    world.finish().await;
 }

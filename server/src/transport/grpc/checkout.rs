@@ -26,6 +26,8 @@ use crate::usecase::cancel_invoice::not_found;
 
 /// Streams open at once: whoever watches needs no key, and each costs a read a second.
 pub const WATCHERS_MAX: usize = 2_000;
+/// The same of one invoice: whoever opens all of them takes no other payer's.
+pub const WATCHERS_PER_INVOICE_MAX: usize = 50;
 
 /// The service with what it needs.
 #[derive(Clone)]
@@ -42,7 +44,7 @@ pub struct CheckoutApi {
     pub chains: Chains,
     /// Whether money is play money here.
     pub is_sandbox: bool,
-    /// Places of streams, [`WATCHERS_MAX`] of them.
+    /// Places of streams, [`WATCHERS_MAX`] of them, [`WATCHERS_PER_INVOICE_MAX`] for each invoice.
     pub watchers: Watchers,
 }
 
@@ -73,9 +75,10 @@ impl CheckoutService for CheckoutApi {
         &self,
         request: Request<v1::WatchCheckoutRequest>,
     ) -> Result<Response<WatchStream>, Status> {
-        let place = self.watchers.enter(Uuid::nil()).map_err(status)?;
-        let wakes = Wakes::new(&self.env, &self.signals, &self.stop, place)?;
-        let mut checkout = FollowedCheckout { api: self.clone(), id: request.into_inner().id };
+        let id = request.into_inner().id;
+        let place = self.watchers.enter(uuid(&id).map_err(status)?).map_err(status)?;
+        let wakes = Wakes::new(&self.env, &self.signals, &self.stop, place, None)?;
+        let mut checkout = FollowedCheckout { api: self.clone(), id };
         let first = checkout.read().await?;
         Ok(Response::new(follow(checkout, first, wakes)))
     }
@@ -147,10 +150,14 @@ impl CheckoutApi {
     }
 }
 
-/// The invoice of an id that a payer gave; text that is no UUID names nothing.
+/// The invoice of an id that a payer gave.
 pub(super) async fn view(db: &Db, id: &str) -> Result<InvoiceView, Failure> {
-    let id = Uuid::try_parse(id).map_err(|_| not_found())?;
-    invoices::get_for_payer(db, id).await?.ok_or_else(not_found)
+    invoices::get_for_payer(db, uuid(id)?).await?.ok_or_else(not_found)
+}
+
+/// The id that a payer gave; text that is no UUID names nothing.
+fn uuid(id: &str) -> Result<Uuid, Failure> {
+    Uuid::try_parse(id).map_err(|_| not_found())
 }
 
 /// An invoice as its payer follows it.

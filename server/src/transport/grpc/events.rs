@@ -12,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::caller;
 use super::event_tails::{EventTails, TailReader};
-use super::watchers::{Place, Watchers};
+use super::watchers::{Placed, Watchers};
 use super::watching::stopping;
+use super::{admission, caller};
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::store::Db;
 use crate::store::events::{self, Event, LogRange};
+use crate::transport::admission::Admission;
 use crate::transport::convert;
 use crate::transport::status::{status, store_status};
 
@@ -71,6 +72,7 @@ impl EventService for EventApi {
         request: Request<v1::StreamEventsRequest>,
     ) -> Result<Response<EventStream>, Status> {
         let caller = caller(&request)?;
+        let admission = admission(&request)?;
         let merchant_id = caller.merchant_id;
         let place = self.watchers.enter(merchant_id).map_err(status)?;
         let range = events::range(&self.db, merchant_id).await.map_err(store_status)?;
@@ -79,14 +81,15 @@ impl EventService for EventApi {
             db: self.db.clone(),
             tail: self.tails.reader(merchant_id, range.next - 1),
             stop: self.stop.clone(),
+            admission,
             merchant_id,
             after,
             ready: VecDeque::new(),
             greeted: false,
             ended: false,
-            _place: place,
         };
-        Ok(Response::new(Box::pin(futures_util::stream::unfold(stream, Streaming::next))))
+        let stream = Box::pin(futures_util::stream::unfold(stream, Streaming::next));
+        Ok(Response::new(Box::pin(Placed::new(stream, place))))
     }
 }
 
@@ -133,13 +136,13 @@ struct Streaming {
     db: Db,
     tail: TailReader,
     stop: CancellationToken,
+    admission: Admission,
     merchant_id: Uuid,
     after: u64,
     ready: VecDeque<Arc<Event>>,
     /// Whether the first message, which tells where the stream stands, was sent.
     greeted: bool,
     ended: bool,
-    _place: Place,
 }
 
 impl Streaming {
@@ -153,6 +156,16 @@ impl Streaming {
             return Some((Ok(v1::StreamEventsResponse { event: None, cursor }), self));
         }
         loop {
+            if self.ready.is_empty() {
+                match self.read().await {
+                    Ok(read) => self.ready = read,
+                    Err(error) => return Some(self.end(error)),
+                }
+            }
+            // After the read: nothing is told that was written after its key was revoked.
+            if let Err(error) = self.admission.check().await {
+                return Some(self.end(error));
+            }
             if let Some(event) = self.ready.pop_front() {
                 self.after = event.seq;
                 let message = v1::StreamEventsResponse {
@@ -161,15 +174,10 @@ impl Streaming {
                 };
                 return Some((Ok(message), self));
             }
-            match self.read().await {
-                Ok(read) => self.ready = read,
-                Err(error) => return Some(self.end(error)),
-            }
-            if self.ready.is_empty() {
-                tokio::select! {
-                    () = self.tail.grown() => {}
-                    () = self.stop.cancelled() => return Some(self.end(stopping())),
-                }
+            tokio::select! {
+                () = self.tail.grown() => {}
+                () = self.admission.due() => {}
+                () = self.stop.cancelled() => return Some(self.end(stopping())),
             }
         }
     }

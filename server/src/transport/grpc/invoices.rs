@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::watchers::Watchers;
 use super::watching::{Followed, Messages, Wakes, follow};
-use super::{caller, sees_all};
+use super::{admission, caller, sees_all};
 use crate::domain::asset::Network;
 use crate::domain::failure::{Failure, Reason};
 use crate::domain::timeline::Entry;
@@ -123,7 +123,8 @@ impl InvoiceService for InvoiceApi {
         let caller = caller(&request)?;
         let id = convert::id(&request.get_ref().id, not_found).map_err(status)?;
         let place = self.watchers.enter(caller.merchant_id).map_err(status)?;
-        let wakes = Wakes::new(&self.create.env, &self.signals, &self.stop, place)?;
+        let admission = Some(admission(&request)?);
+        let wakes = Wakes::new(&self.create.env, &self.signals, &self.stop, place, admission)?;
         let sees_all = sees_all(&request);
         let api = self.clone();
         let mut invoice = FollowedInvoice { api, caller, id, sees_all, lines: (0, Vec::new()) };

@@ -19,6 +19,7 @@ pub mod withdrawals;
 
 use tonic::{Request, Status};
 
+use super::admission::Admission;
 use super::auth::SeesAll;
 use super::status::status;
 use crate::domain::failure::Failure;
@@ -28,6 +29,12 @@ use crate::usecase::Caller;
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| status(Failure::internal("call reached a service without its caller")))
+}
+
+/// By what the caller was let in, for what goes on for a while.
+fn admission<T>(request: &Request<T>) -> Result<Admission, Status> {
+    let admission = request.extensions().get::<Admission>().cloned();
+    admission.ok_or_else(|| status(Failure::internal("call reached a service without its key")))
 }
 
 /// Whether the caller will see what only full answers have; what it will not see need not be read.

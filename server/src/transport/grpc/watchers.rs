@@ -1,14 +1,22 @@
-//! Places for streams: how many may be open at once, in all and of one merchant. A stream holds its
-//! place until it is dropped. Not here: what streams tell.
+//! Places for streams: how many may be open at once, in all and of one merchant, or of one invoice where
+//! nobody is asked for a key. A stream holds its place until it is dropped, also when it has ended. Not
+//! here: what streams tell.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use futures_util::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::domain::failure::{Class, Failure, Reason};
+
+/// How long to wait before another try can help.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The places of one kind of callers.
 #[derive(Clone, Debug)]
@@ -21,39 +29,39 @@ pub struct Watchers {
 /// A stream's place, free again when this is dropped.
 #[derive(Debug)]
 pub struct Place {
-    merchant_id: Uuid,
+    shared_by: Uuid,
     each: Arc<Mutex<HashMap<Uuid, usize>>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Watchers {
-    /// `streams_max` places, of which one merchant may take `each_max`.
+    /// `streams_max` places, of which one merchant, or the payers of one invoice, may take `each_max`.
     pub fn new(streams_max: usize, each_max: usize) -> Self {
         let all = Arc::new(Semaphore::new(streams_max.min(Semaphore::MAX_PERMITS)));
         Self { all, each: Arc::default(), each_max }
     }
 
-    /// A place for a stream of this merchant's; those who have no key share the nil UUID.
+    /// A place for a stream among those of this merchant, or of this invoice.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED when every place that it may have is taken.
-    pub fn enter(&self, merchant_id: Uuid) -> Result<Place, Failure> {
+    pub fn enter(&self, shared_by: Uuid) -> Result<Place, Failure> {
         let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| crowded())?;
         let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = each.entry(merchant_id).or_insert(0);
+        let open = each.entry(shared_by).or_insert(0);
         if *open >= self.each_max {
             return Err(crowded());
         }
         *open += 1;
         drop(each);
-        Ok(Place { merchant_id, each: Arc::clone(&self.each), _permit: permit })
+        Ok(Place { shared_by, each: Arc::clone(&self.each), _permit: permit })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut open) = each.entry(self.merchant_id) {
+        if let Entry::Occupied(mut open) = each.entry(self.shared_by) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
                 open.remove();
@@ -64,14 +72,49 @@ impl Drop for Place {
 
 fn crowded() -> Failure {
     let text = "too many streams are open already: ask without one, or try again later";
-    Failure::new(Class::ResourceExhausted, Reason::TooManyWaiting, text)
+    Failure::new(Class::ResourceExhausted, Reason::TooManyWaiting, text).retry_after(TRY_AGAIN)
+}
+
+/// A stream at its place. The place is free when this is dropped: whoever keeps a stream that has ended, as
+/// the gateway does between two watches, is still counted.
+pub struct Placed<S> {
+    stream: S,
+    _place: Place,
+}
+
+impl<S> Placed<S> {
+    /// The stream, at this place.
+    pub const fn new(stream: S, place: Place) -> Self {
+        Self { stream, _place: place }
+    }
+}
+
+impl<S: Stream + Unpin> Stream for Placed<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        Pin::new(&mut self.stream).poll_next(cx)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use futures_util::{StreamExt as _, stream};
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_keeps_an_ended_stream_is_counted() {
+        let watchers = Watchers::new(2, 1);
+        let one = Uuid::from_u128(1);
+        let mut kept = Placed::new(stream::empty::<()>(), watchers.enter(one).unwrap());
+        assert_eq!(kept.next().await, None);
+        assert!(watchers.enter(one).is_err());
+        drop(kept);
+        assert!(watchers.enter(one).is_ok());
+    }
 
     #[test]
     fn a_place_is_free_again_when_its_stream_ends() {

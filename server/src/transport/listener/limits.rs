@@ -27,8 +27,8 @@ pub struct ListenerLimits {
     /// Connections open at once; the next ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Connections open at once from one address (IPv4) or one /64 (IPv6: a subscriber owns a whole
-    /// /64); the next ones are closed at once. Behind a reverse proxy all callers share the proxy's
-    /// address: raise this to `connections_max` there.
+    /// /64), four times as many from one /48; the next ones are closed at once. Behind a reverse proxy
+    /// all callers share the proxy's address: raise this to `connections_max` there.
     pub connections_per_ip_max: usize,
     /// Whether loopback is exempt from `connections_per_ip_max`: a reverse proxy on the same
     /// machine is one address for all its callers, and who connects from loopback is inside.

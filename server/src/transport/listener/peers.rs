@@ -2,6 +2,7 @@
 //! Not here: who a caller is by key or token (authentication).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,17 +47,29 @@ impl Peer {
     }
 }
 
-/// Counts open connections by network address.
+/// How many times what one /64 may hold a /48 may: one site often has a whole /48, which is 65,536 of them.
+const SITE_SHARE: usize = 4;
+
+/// What connections are counted by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Network {
+    /// IPv4 whole, IPv6 by its /64.
+    Own(IpAddr),
+    /// IPv6 by its /48.
+    Site(IpAddr),
+}
+
+/// Counts open connections by network address, over IPv6 by the site's besides.
 pub(super) struct PerAddress {
     max: usize,
     loopback_exempt: bool,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    open: Mutex<HashMap<Network, usize>>,
 }
 
 /// One counted connection; dropping it gives its place back.
 pub(super) struct Place {
     counts: Arc<PerAddress>,
-    key: IpAddr,
+    networks: Vec<Network>,
 }
 
 impl PerAddress {
@@ -72,13 +85,19 @@ impl PerAddress {
         if self.loopback_exempt && key.is_loopback() {
             return Ok(None);
         }
+        let mut shares = vec![(Network::Own(key), self.max)];
+        if let Some(site) = site_of(key) {
+            shares.push((Network::Site(site), self.max.saturating_mul(SITE_SHARE)));
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(key).or_insert(0);
-        if *count >= self.max {
+        if shares.iter().any(|(network, max)| open.get(network).is_some_and(|held| held >= max)) {
             return Err(TooMany);
         }
-        *count += 1;
-        Ok(Some(Place { counts: Arc::clone(self), key }))
+        let networks: Vec<_> = shares.into_iter().map(|(network, _)| network).collect();
+        for network in &networks {
+            *open.entry(*network).or_insert(0) += 1;
+        }
+        Ok(Some(Place { counts: Arc::clone(self), networks }))
     }
 }
 
@@ -89,10 +108,12 @@ pub(super) struct TooMany;
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.counts.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.key);
+        for network in &self.networks {
+            if let Entry::Occupied(mut held) = open.entry(*network) {
+                *held.get_mut() -= 1;
+                if *held.get() == 0 {
+                    held.remove();
+                }
             }
         }
     }
@@ -101,11 +122,22 @@ impl Drop for Place {
 /// The address counted by: IPv4 whole (also when mapped into IPv6), IPv6 by its /64.
 fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
-        IpAddr::V6(v6) if v6 != Ipv6Addr::LOCALHOST => {
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)))
-        }
+        IpAddr::V6(v6) if v6 != Ipv6Addr::LOCALHOST => IpAddr::V6(leading(v6, 64)),
         other => other,
     }
+}
+
+/// The /48 of an IPv6 address; of others there is none.
+fn site_of(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V6(v6) if v6 != Ipv6Addr::LOCALHOST => Some(IpAddr::V6(leading(v6, 48))),
+        _ => None,
+    }
+}
+
+/// The address with only its first bits, at least one.
+fn leading(address: Ipv6Addr, bits: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (Ipv6Addr::BITS - bits)))
 }
 
 #[cfg(test)]
@@ -135,6 +167,20 @@ mod tests {
         let _held = counts.admit(peer("2001:db8:1:2::1")).unwrap();
         assert!(counts.admit(peer("2001:db8:1:2:ffff::9")).is_err());
         assert!(counts.admit(peer("2001:db8:1:3::1")).is_ok());
+    }
+
+    #[test]
+    fn a_site_of_many_64s_holds_four_shares() {
+        let counts = PerAddress::new(2, true);
+        let site = |n: u16| peer(&format!("2001:db8:1:{n:x}::1"));
+        let held: Vec<_> = (0..8).map(|n| counts.admit(site(n)).unwrap()).collect();
+        assert_eq!(counts.admit(site(8)).err(), Some(TooMany));
+        assert!(counts.admit(peer("2001:db8:2::1")).is_ok(), "another site is not affected");
+        drop(held);
+        // Its first /64 begins with the same bits as the whole: the two are counted apart.
+        let _both = [counts.admit(site(0)).unwrap(), counts.admit(site(0)).unwrap()];
+        assert!(counts.admit(site(0)).is_err());
+        assert!(counts.admit(site(1)).is_ok());
     }
 
     #[test]

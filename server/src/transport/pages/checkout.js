@@ -98,9 +98,13 @@
         known = text;
         etag = answer.headers.get("ETag");
         if (waitSeconds > 0 && etag === null) rest = POLL_MS;
+        // Waiting failed, as it does where too many wait: it is not tried again at once.
+        if (failures > 0) rest = Math.max(rest, POLL_MS);
         if (JSON.parse(text).checkout.is_final) rest = Math.max(rest, POLL_FINAL_MS);
         failures = 0;
       } catch {
+        // Asked without waiting next: whoever can not wait sees every change all the same.
+        etag = null;
         rest = Math.min(RETRY_MS * 2 ** failures, RETRY_MS_MAX);
         failures += 1;
       }
