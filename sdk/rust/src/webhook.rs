@@ -96,8 +96,9 @@ struct Body<'a> {
     signature: String,
 }
 
-/// Checks a body's signature and reads it. Handle each `(invoice_id, event)` once: deliveries can
-/// repeat.
+/// Checks a body's signature and reads it. Handle each event once: deliveries can repeat, and the header
+/// `webhook-id` (`x-cryptopayment-event-id` is the same) tells a repeat. `(invoice_id, event)` does so for
+/// `payment.*` alone: other events of an invoice can happen again.
 ///
 /// # Errors
 /// See [`VerifyError`]; answer 400 and do nothing then.

@@ -30,6 +30,31 @@ networks.btc.enabled = false
 networks.ltc = { backend = \"node\", chain = \"mainnet\", node = { url = \"http://127.0.0.1:9332\" } }
 ";
 
+/// Settings of a unit of systemd (systemd.unit, systemd.service and systemd.exec) that samples use.
+const UNIT: [(&str, &[&str]); 3] = [
+    ("Unit", &["Description", "After", "Wants"]),
+    (
+        "Service",
+        &[
+            "User",
+            "ExecStart",
+            "StateDirectory",
+            "StateDirectoryMode",
+            "UMask",
+            "LimitNOFILE",
+            "Restart",
+            "RestartSec",
+            "RestartPreventExitStatus",
+            "TimeoutStopSec",
+            "NoNewPrivileges",
+            "PrivateTmp",
+            "ProtectHome",
+            "ProtectSystem",
+        ],
+    ),
+    ("Install", &["WantedBy"]),
+];
+
 /// What is wrong with each sample of a page, with its line.
 fn faults(page: &str) -> Vec<String> {
     let wrong = |block: &Block| {
@@ -41,6 +66,7 @@ fn faults(page: &str) -> Vec<String> {
         };
         match language.as_str() {
             "toml" => wrong_settings(&block.text),
+            "ini" if block.text.starts_with('[') => wrong_unit(&block.text),
             "ini" => wrong_options(&block.text),
             "yaml" => wrong_rules(&block.text),
             _ => vec![format!("nothing reads a block `{language}`: say bash, toml, ini or yaml")],
@@ -123,6 +149,31 @@ fn wrong_options(text: &str) -> Vec<String> {
     wrong.map(|line| format!("{line}: no such option")).collect()
 }
 
+/// A unit of systemd: nothing but settings that are known here, and a command of the program.
+fn wrong_unit(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut section = "";
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            faults.push(format!("{line}: is no `Key=value`"));
+            continue;
+        };
+        let known = UNIT.iter().any(|(of, keys)| *of == section && keys.contains(&key));
+        if !known {
+            faults.push(format!("[{section}] {key}: is not known"));
+        }
+        if key == "ExecStart" {
+            let command = value.rsplit_once("/bin/").map_or(value, |(_, command)| command);
+            faults.extend(wrong_commands(command));
+        }
+    }
+    faults
+}
+
 /// What Prometheus is told: where to ask, and when to alert.
 fn wrong_rules(text: &str) -> Vec<String> {
     let read = match yaml::read(text) {
@@ -167,8 +218,9 @@ fn every_sample_of_operating_can_be_used() {
     let planted = "```toml\n[http]\nlistne = \"127.0.0.1:1\"\n```\n```\nls\n```\n```bash\nls\n```\n\
                    ```bash\ncryptopayment admin audits\nmake tset\nmake bench PART=scan\n```\n\
                    ```ini\nprunes=0\n```\n```yaml\na: b\n```\n```json output\n```\n\
-                   ```yaml\ngroups:\n  - rules:\n      - alert: A\n        for: 1d\n```\n";
-    assert_eq!(faults(planted).len(), 11, "the law is blind: {:#?}", faults(planted));
+                   ```yaml\ngroups:\n  - rules:\n      - alert: A\n        for: 1d\n```\n\
+                   ```ini\n[Unit]\nUser=a\n[Service]\nExecStart=/usr/bin/cryptopayment --confg a\n```\n";
+    assert_eq!(faults(planted).len(), 13, "the law is blind: {:#?}", faults(planted));
     let mut seen = Vec::new();
     for page in super::markdown_below(FOLDER) {
         let found = faults(&super::read(&page));
@@ -177,6 +229,20 @@ fn every_sample_of_operating_can_be_used() {
     assert!(seen.is_empty(), "\n{}\n", seen.join("\n"));
     let job = "job_name: cryptopayment\n";
     assert!(super::read(metrics::PATH).contains(job), "the rule of `up` asks for that job");
+}
+
+/// The file that a first live deployment is begun with needs nothing beside it.
+#[test]
+fn the_whole_file_of_a_live_deployment_loads_by_itself() {
+    let page = super::read("docs/operating/going-live.md");
+    let blocks = blocks::read(&page);
+    let is_settings = |block: &&Block| block.kind == Kind::Unknown("toml".to_owned());
+    let sample = blocks.iter().find(is_settings).expect("the page has settings");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cryptopayment.toml");
+    std::fs::write(&file, &sample.text).unwrap();
+    let config = Config::load(Some(&file), &Flags::default()).unwrap();
+    assert!(!config.is_sandbox() && config.enabled().len() > 1);
 }
 
 /// The samples load where they are to be used, not by a leniency of this test.

@@ -65,6 +65,7 @@ fn every_state_says_what_to_do_and_asks_only_while_it_can_be_paid() {
         (Status::Confirmed, Exception::Overpaid, "1.00", "We received 1.00 LTC instead", false),
         (Status::Expired, Exception::None, "0", "Nothing arrived", false),
         (Status::Expired, Exception::Underpaid, "0.30", "Do not send the rest", false),
+        (Status::Expired, Exception::Reorged, "0", "Your payment was undone, and the time", false),
         (Status::Expired, Exception::Late, "0.625", "Your payment came too late", false),
         (Status::Expired, Exception::Canceled, "0", "Canceled by the shop", false),
     ];

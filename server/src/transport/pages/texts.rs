@@ -255,6 +255,13 @@ fn expired(checkout: &Checkout) -> State {
                  give it the transaction below."
             ),
         ),
+        Exception::Reorged => State::new(
+            Tone::Attention,
+            "Your payment was undone, and the time is over",
+            "The network took it back, or it was replaced by another. Look into your wallet: the \
+             money may be there again. Do not send anything to this address any more: start again \
+             in the shop.",
+        ),
         _ => State::new(
             Tone::Closed,
             "The time is over",
