@@ -29,19 +29,38 @@ impl PoolKeeper {
         Self { fill, scanners, holder }
     }
 
-    /// Fills each pool that is low, and has the wallet note the newest invoice.
+    /// Looks whether the database went back, and fills each pool that is low.
     pub async fn tick(&self) -> anyhow::Result<Step> {
-        if leases::acquire(&self.fill.db, "pool", self.holder, LEASE_SECONDS).await?.is_none() {
+        let networks: Vec<Network> = self.scanners.keys().copied().collect();
+        let mut filled = false;
+        for network in self.fill.check_restored(&networks).await? {
+            self.wake(network);
+        }
+        if !self.hold_lease().await? {
             return Ok(Step::Idle);
         }
-        self.fill.note_newest().await?;
-        let mut filled = false;
-        for (network, scanner) in &self.scanners {
-            if self.fill.run(*network).await? {
-                scanner.notify_one();
+        for network in networks {
+            if self.fill.run(network).await? {
+                self.wake(network);
                 filled = true;
+                // A batch takes a while to be made.
+                if !self.hold_lease().await? {
+                    return Ok(Step::Idle);
+                }
             }
         }
         Ok(if filled { Step::More } else { Step::Idle })
+    }
+
+    async fn hold_lease(&self) -> anyhow::Result<bool> {
+        let (db, holder) = (&self.fill.db, self.holder);
+        Ok(leases::acquire(db, "pool", holder, LEASE_SECONDS).await?.is_some())
+    }
+
+    /// Has new addresses watched at once.
+    fn wake(&self, network: Network) {
+        if let Some(scanner) = self.scanners.get(&network) {
+            scanner.notify_one();
+        }
     }
 }

@@ -61,15 +61,7 @@ impl Core {
     /// Adds addresses. Without a scanner that came before, they are watched at once, and all later
     /// ones too.
     pub async fn fill(&self, addresses: u32) {
-        let pool = FillPool {
-            db: self.db.clone(),
-            env: self.env.clone(),
-            signer: Arc::clone(&self.signer) as _,
-            wallet_id: self.signer.wallet_id(),
-            addresses_low: u64::MAX >> 1,
-            addresses_batch: addresses,
-        };
-        assert!(pool.run(NETWORK).await.unwrap());
+        assert!(self.pool(addresses).run(NETWORK).await.unwrap());
         if cursor::get(&self.db, NETWORK).await.unwrap().is_some() {
             return;
         }
@@ -80,6 +72,18 @@ impl Core {
         cursor::start(&unit, NETWORK, &block, now).await.unwrap();
         assert!(cursor::mark_watched(&unit, NETWORK, 0, i64::MAX).await.unwrap());
         unit.commit().await.unwrap();
+    }
+
+    /// What fills the pool, always and `addresses` at a time.
+    pub fn pool(&self, addresses: u32) -> FillPool {
+        FillPool {
+            db: self.db.clone(),
+            env: self.env.clone(),
+            signer: Arc::clone(&self.signer) as _,
+            wallet_id: self.signer.wallet_id(),
+            addresses_low: u64::MAX >> 1,
+            addresses_batch: addresses,
+        }
     }
 
     /// The use case, as one process has it, leasing `block` addresses at a time.
