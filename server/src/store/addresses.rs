@@ -16,6 +16,8 @@ use crate::domain::asset::Network;
 
 /// Keys resolved by one statement.
 const KEYS_PER_STATEMENT_MAX: usize = 500;
+/// The lease of who keeps the pool: it is held only by who has found the database to be as new as its wallet.
+pub const POOL_LEASE: &str = "pool";
 const ADDRESS_COLUMNS: [Column; 12] = [
     ("id", Kind::Id),
     ("network", Kind::Text),
@@ -286,7 +288,8 @@ pub async fn quarantine(db: &Db, id: Uuid) -> Result<()> {
 }
 
 /// Leases up to `count` free addresses whose batch the scanner watches, lowest index first. Leases
-/// that ran out are taken too: their holder has stopped handing them out by then.
+/// that ran out are taken too: their holder has stopped handing them out by then. None while nobody keeps
+/// the pool: nobody knows then whether this database went back to before addresses were handed out.
 pub async fn lease(
     db: &Db,
     network: Network,
@@ -303,6 +306,7 @@ pub async fn lease(
             WHERE a.network = $1 AND a.role = 0
               AND a.state IN ('free', 'leased') AND (a.state = 'free' OR a.leased_until < {now})
               AND a.fill_batch <= (SELECT watch_batch FROM chain_cursor c WHERE c.network = $1)
+              AND EXISTS (SELECT 1 FROM lease l WHERE l.name = $5 AND l.expires_at >= {now})
               AND NOT EXISTS (SELECT 1 FROM deposit d WHERE d.address_id = a.id)
             ORDER BY a.path_index LIMIT $4{skip})
          RETURNING id, address_key, text, chain, role, account, path_index, signature"
@@ -313,6 +317,7 @@ pub async fn lease(
         holder.into(),
         (seconds * 1_000_000).into(),
         i64::from(count).into(),
+        POOL_LEASE.into(),
     ];
     let rows: Vec<AddressRow> = all(unit.db(), &sql, values).await?;
     unit.commit().await?;

@@ -1,5 +1,6 @@
 //! Keeps the address pools of the enabled networks full, and tells each network's scanner of new
-//! addresses, so that they are watched, and can be handed out, at once.
+//! addresses, so that they are watched, and can be handed out, at once. While it holds its lease the
+//! database is known to be as new as its wallet; without it no process gets addresses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{LEASE_SECONDS, Step};
 use crate::domain::asset::Network;
+use crate::store::addresses::POOL_LEASE;
 use crate::store::leases;
 use crate::usecase::fill_pool::FillPool;
 
@@ -33,6 +35,7 @@ impl PoolKeeper {
     pub async fn tick(&self) -> anyhow::Result<Step> {
         let networks: Vec<Network> = self.scanners.keys().copied().collect();
         let mut filled = false;
+        // Before the lease: while it is held addresses are handed out.
         for network in self.fill.check_restored(&networks).await? {
             self.wake(network);
         }
@@ -54,7 +57,7 @@ impl PoolKeeper {
 
     async fn hold_lease(&self) -> anyhow::Result<bool> {
         let (db, holder) = (&self.fill.db, self.holder);
-        Ok(leases::acquire(db, "pool", holder, LEASE_SECONDS).await?.is_some())
+        Ok(leases::acquire(db, POOL_LEASE, holder, LEASE_SECONDS).await?.is_some())
     }
 
     /// Has new addresses watched at once.

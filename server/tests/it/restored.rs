@@ -7,6 +7,7 @@ use cryptopayment::chain::SandboxControl as _;
 use cryptopayment::chain::sandbox::Sandbox;
 use cryptopayment::domain::asset::Network;
 use cryptopayment::env::Env;
+use cryptopayment::store::{Db, addresses};
 use cryptopayment_sdk::CreateInvoice;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 
@@ -111,6 +112,39 @@ async fn an_address_is_not_handed_out_again_when_the_database_goes_back_under_a_
         assert_ne!(other, given, "that address is a customer's already");
     }
     assert!(alarms::raised("database_older_than_wallet", "ltc"));
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_gives_no_address_before_a_worker_has_looked_at_it() {
+    let mut server = TestServer::start(crate::ENGINE).await;
+    let (first, _) = address(&server).await;
+    noted(&server, &first).await;
+    server.stop().await;
+    let copy = backup(&server).await;
+    let old = Database::connect(&copy).await.unwrap();
+    // It is not as young as it is here.
+    let sql = "UPDATE lease SET expires_at = expires_at - 3600000000";
+    old.execute_unprepared(sql).await.unwrap();
+    old.close().await.unwrap();
+    server.run().await;
+    let (lost, given) = address(&server).await;
+    noted(&server, &lost).await;
+    server.stop().await;
+
+    // What an API does that is started first.
+    let db = Db::open(&copy, 2).await.unwrap();
+    let holder = Env::system().new_id();
+    let leased = addresses::lease(&db, NETWORK, holder, 5, 60).await.unwrap();
+    assert!(leased.is_empty(), "{leased:?}");
+    server.database_url = copy;
+    server.run().await;
+    eventually("addresses may be leased again", || async {
+        let leased = addresses::lease(&db, NETWORK, holder, 5, 60).await.unwrap();
+        assert!(leased.iter().all(|one| one.signed.address.text != given));
+        (!leased.is_empty()).then_some(())
+    })
+    .await;
     server.finish().await;
 }
 

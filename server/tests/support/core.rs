@@ -15,8 +15,9 @@ use cryptopayment::secret_box::SecretBox;
 use cryptopayment::signals::Signals;
 use cryptopayment::signer::Signer as _;
 use cryptopayment::signer::local::{KeystoreSettings, LocalSigner};
+use cryptopayment::store::addresses::POOL_LEASE;
 use cryptopayment::store::cursor::{self, ScannedBlock};
-use cryptopayment::store::{Db, merchants};
+use cryptopayment::store::{Db, leases, merchants};
 use cryptopayment::usecase::Caller;
 use cryptopayment::usecase::address_leases::AddressLeases;
 use cryptopayment::usecase::create_invoice::{CreateInvoice, Groups, NetworkTerms, Request};
@@ -62,6 +63,7 @@ impl Core {
     /// ones too.
     pub async fn fill(&self, addresses: u32) {
         assert!(self.pool(addresses).run(NETWORK).await.unwrap());
+        self.keep_pool().await;
         if cursor::get(&self.db, NETWORK).await.unwrap().is_some() {
             return;
         }
@@ -83,6 +85,14 @@ impl Core {
             wallet_id: self.signer.wallet_id(),
             addresses_low: u64::MAX >> 1,
             addresses_batch: addresses,
+        }
+    }
+
+    /// Lets addresses be leased from here on, as a worker does all the time.
+    async fn keep_pool(&self) {
+        let (holder, seconds) = (self.env.new_id(), 86_400);
+        if self.number("SELECT COUNT(*) FROM lease WHERE name = 'pool'").await == 0 {
+            leases::acquire(&self.db, POOL_LEASE, holder, seconds).await.unwrap().unwrap();
         }
     }
 
