@@ -128,6 +128,9 @@ pub async fn start(
     if let Some(scraped) = scraped {
         metrics::spawn(&core, scraped, rates.clone(), &tasks, &stop);
     }
+    if config.is_sandbox() {
+        workers::spawn_clock(&core, &tasks, &stop);
+    }
     if role.works() {
         workers::spawn(&core, config, &tasks, &stop).await?;
     }
@@ -185,11 +188,14 @@ impl Core {
         let instance = if role.works() { instance(&config.data_dir, &env)? } else { env.new_id() };
         leases::end_of(&db, instance).await?;
         let chains = networks::open(config, &db, &env, &meters.reads).await?;
+        let terms = networks::terms(config)?;
+        let finality = terms.iter().map(|(network, terms)| (*network, terms.finality.clone()));
         let apply = ApplyDeposits {
             db: db.clone(),
             env: env.clone(),
             verifying_key,
             environment: config.environment.as_str().to_owned(),
+            finality: Arc::new(finality.collect()),
         };
         let key_file = secrets_file(config);
         let secrets = Arc::new(SecretBox::open_or_create(&key_file, &env)?);
@@ -203,7 +209,7 @@ impl Core {
         });
         Ok(Self {
             instance,
-            terms: networks::terms(config)?,
+            terms,
             bodies: BodyWriter::new(&gateway)?,
             client: webhook_client(config, &env)?,
             signals: Signals::default(),
