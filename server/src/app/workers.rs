@@ -14,6 +14,7 @@ use crate::chain::endpoints::Endpoints;
 use crate::chain::sandbox::SandboxChain;
 use crate::config::Config;
 use crate::domain::asset::Network;
+use crate::signer::local::LocalSigner;
 use crate::store::deployment;
 use crate::usecase::fill_pool::FillPool;
 use crate::worker::apply::Applier;
@@ -43,12 +44,18 @@ pub async fn spawn(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let pool = match &core.signer {
+        Some(signer) => Some(opened_pool(core, config, signer).await?),
+        None => None,
+    };
     let mut scanners = BTreeMap::new();
     for network in core.terms.keys() {
         let wake = spawn_network(core, config, *network, tasks, stop);
         scanners.extend(wake.map(|wake| (*network, wake)));
     }
-    spawn_pool(core, config, scanners, tasks, stop).await?;
+    if let Some(pool) = pool {
+        spawn_pool(core, pool, scanners, tasks, stop);
+    }
     spawn_telling(core, config, tasks, stop);
     spawn_pruner(core, config, tasks, stop);
     if config.is_sandbox() {
@@ -148,34 +155,39 @@ fn spawn_watcher(
     });
 }
 
-async fn spawn_pool(
+/// The pool of addresses, complete: before a block is read in which one that the database lost was paid.
+async fn opened_pool(
     core: &Core,
     config: &Config,
-    scanners: BTreeMap<Network, Arc<Notify>>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let Some(signer) = &core.signer else { return Ok(()) };
+    signer: &Arc<LocalSigner>,
+) -> anyhow::Result<Arc<FillPool>> {
     let public_key = hex::encode(core.apply.verifying_key.as_bytes());
     tracing::info!(wallet_id = signer.wallet_id(), public_key, "wallet open");
-    let fill = Arc::new(FillPool {
+    let fill = FillPool {
         db: core.db.clone(),
         env: core.env.clone(),
         signer: Arc::clone(signer) as _,
         wallet_id: signer.wallet_id(),
         addresses_low: config.pool.addresses_low,
         addresses_batch: config.pool.addresses_batch,
-    });
+    };
     let enabled: Vec<Network> = core.terms.keys().copied().collect();
-    for (network, count) in fill.check_restored(&enabled).await? {
-        tracing::warn!(%network, count, "database is older than its wallet: quarantined");
-    }
-    let keeper = PoolKeeper::new(fill, scanners, core.instance);
+    fill.check_restored(&enabled).await?;
+    Ok(Arc::new(fill))
+}
+
+fn spawn_pool(
+    core: &Core,
+    pool: Arc<FillPool>,
+    scanners: BTreeMap<Network, Arc<Notify>>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let keeper = PoolKeeper::new(pool, scanners, core.instance);
     let (env, stop, wake) = (core.env.clone(), stop.clone(), core.signals.pool.clone());
     tasks.spawn(async move {
         reconcile("pool", &env, TICK, &wake, &stop, || keeper.tick()).await;
     });
-    Ok(())
 }
 
 /// The dispatcher and the deliverer.

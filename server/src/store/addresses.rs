@@ -3,20 +3,22 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
 use super::{
-    Db, Result, StoreError, UnitOfWork, all, execute, known, lease_now, one, places, signed,
-    unsigned,
+    Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, lease_now, one, places,
+    signed, unsigned,
 };
 use crate::domain::address::{ChainKind, DerivedAddress, Role, SignedAddress};
 use crate::domain::asset::Network;
 
 /// Keys resolved by one statement.
 const KEYS_PER_STATEMENT_MAX: usize = 500;
-const ADDRESS_COLUMNS: [Column; 11] = [
+/// The lease of who keeps the pool: it is held only by who has found the database to be as new as its wallet.
+pub const POOL_LEASE: &str = "pool";
+const ADDRESS_COLUMNS: [Column; 12] = [
     ("id", Kind::Id),
     ("network", Kind::Text),
     ("address_key", Kind::Bytes),
@@ -28,6 +30,7 @@ const ADDRESS_COLUMNS: [Column; 11] = [
     ("path_index", Kind::Number),
     ("fill_batch", Kind::Number),
     ("signature", Kind::Bytes),
+    ("state", Kind::Text),
 ];
 const USED_COLUMNS: [Column; 3] =
     [("address_id", Kind::Id), ("used_by", Kind::Id), ("holder", Kind::Id)];
@@ -101,8 +104,12 @@ struct OwnerRow {
 }
 
 #[derive(FromQueryResult)]
-struct LevelRow {
+struct FreeRow {
     free: i64,
+}
+
+#[derive(FromQueryResult)]
+struct NextRow {
     next_index: i64,
 }
 
@@ -125,24 +132,41 @@ struct KeyRow {
 /// How full the pool is; `free` is counted to `free_max`. However many addresses there are, this
 /// reads no more index entries than that.
 pub async fn level(db: &Db, network: Network, wallet_id: &str, free_max: u64) -> Result<PoolLevel> {
-    // A network's addresses have one account, so the last entry of the index has the highest index.
-    let row: Option<LevelRow> = one(
+    let row: Option<FreeRow> = one(
         db.reader(),
-        "SELECT
-            (SELECT COUNT(*) FROM (SELECT 1 AS one FROM address
-                WHERE network = $1 AND state = 'free' LIMIT $3) AS counted) AS free,
-            COALESCE((SELECT path_index + 1 FROM address
-                WHERE network = $1 AND wallet_id = $2 AND role = 0
-                ORDER BY account DESC, path_index DESC LIMIT 1), 0) AS next_index",
-        vec![network.as_str().into(), wallet_id.into(), signed(free_max, "pool level")?.into()],
+        "SELECT COUNT(*) AS free FROM (SELECT 1 AS one FROM address
+            WHERE network = $1 AND state = 'free' LIMIT $2) AS counted",
+        vec![network.as_str().into(), signed(free_max, "pool level")?.into()],
     )
     .await?;
     let row = row.ok_or_else(|| StoreError::Corrupt("no pool level".to_owned()))?;
     Ok(PoolLevel {
         free: unsigned(row.free, "pool level")?,
-        next_index: u32::try_from(row.next_index)
-            .map_err(|_| StoreError::Corrupt(format!("pool number {}", row.next_index)))?,
+        next_index: next_index(db, network, wallet_id).await?,
     })
+}
+
+/// One past the highest derivation index stored.
+pub async fn next_index(db: &Db, network: Network, wallet_id: &str) -> Result<u32> {
+    next_index_in(db.reader(), network, wallet_id).await
+}
+
+async fn next_index_in<C: ConnectionTrait>(
+    db: &C,
+    network: Network,
+    wallet_id: &str,
+) -> Result<u32> {
+    // A network's addresses have one account, so the last entry of the index has the highest index.
+    let row: Option<NextRow> = one(
+        db,
+        "SELECT path_index + 1 AS next_index FROM address
+         WHERE network = $1 AND wallet_id = $2 AND role = 0
+         ORDER BY account DESC, path_index DESC LIMIT 1",
+        vec![network.as_str().into(), wallet_id.into()],
+    )
+    .await?;
+    let next = row.map_or(0, |row| row.next_index);
+    u32::try_from(next).map_err(|_| StoreError::Corrupt(format!("pool number {next}")))
 }
 
 /// The addresses of a network, counted by their state.
@@ -166,22 +190,51 @@ pub async fn count(db: &Db, network: Network) -> Result<PoolCount> {
     Ok(pool)
 }
 
-/// Adds a batch of addresses and raises the network's batch number. The counter's row stays locked
-/// to the commit, so batches commit in the order of their numbers.
+/// Adds a batch of addresses that nobody has. False, and nothing may be committed, when the batch does not
+/// begin where the database ends: that has changed, or went back, since it was looked at.
 pub async fn fill(
     unit: &UnitOfWork,
     wallet_id: &str,
     addresses: &[(Uuid, SignedAddress)],
     network: Network,
-) -> Result<i64> {
+) -> Result<bool> {
+    add(unit, wallet_id, addresses, network, "free", 1).await
+}
+
+/// Adds addresses again that the database lost: they are watched and never handed out. False as with
+/// [`fill`]. The network's batch number is raised as if each had been a batch, so that no number comes
+/// twice: a scanner that runs takes a number that it knows for a batch that it has.
+pub async fn fill_lost(
+    unit: &UnitOfWork,
+    wallet_id: &str,
+    addresses: &[(Uuid, SignedAddress)],
+    network: Network,
+) -> Result<bool> {
+    let batches = signed(addresses.len() as u64, "lost addresses")?;
+    add(unit, wallet_id, addresses, network, "quarantined", batches).await
+}
+
+/// The counter's row stays locked to the commit, so batches commit in the order of their numbers.
+async fn add(
+    unit: &UnitOfWork,
+    wallet_id: &str,
+    addresses: &[(Uuid, SignedAddress)],
+    network: Network,
+    state: &str,
+    batches: i64,
+) -> Result<bool> {
     let row: Option<BatchRow> = one(
         unit.db(),
-        "INSERT INTO pool_seq (network, next) VALUES ($1, 2)
-         ON CONFLICT (network) DO UPDATE SET next = pool_seq.next + 1 RETURNING next - 1 AS batch",
-        vec![network.as_str().into()],
+        "INSERT INTO pool_seq (network, next) VALUES ($1, 1 + $2)
+         ON CONFLICT (network) DO UPDATE SET next = pool_seq.next + $2 RETURNING next - 1 AS batch",
+        vec![network.as_str().into(), batches.into()],
     )
     .await?;
     let batch = row.ok_or_else(|| StoreError::Corrupt("no batch number".to_owned()))?.batch;
+    let next = next_index_in(unit.db(), network, wallet_id).await?;
+    if addresses.first().is_some_and(|(_, signed)| signed.address.index != next) {
+        return Ok(false);
+    }
     let row = |(id, signed): &(Uuid, SignedAddress)| {
         let address = &signed.address;
         vec![
@@ -196,30 +249,33 @@ pub async fn fill(
             i64::from(address.index).into(),
             batch.into(),
             signed.signature.to_vec().into(),
+            state.into(),
         ]
     };
     let rows = addresses.iter().map(row).collect();
-    for source in row_set::sources(unit.backend(), &ADDRESS_COLUMNS, &["'free'"], rows) {
+    for source in row_set::sources(unit.backend(), &ADDRESS_COLUMNS, &[], rows) {
         let sql = format!(
-            "INSERT INTO address ({}, state) {} ON CONFLICT DO NOTHING",
+            "INSERT INTO address ({}) {} ON CONFLICT DO NOTHING",
             ADDRESS_COLUMNS.map(|(name, _)| name).join(", "),
             source.sql
         );
         execute(unit.db(), &sql, source.values).await?;
     }
-    Ok(batch)
+    Ok(true)
 }
 
-/// Takes addresses that nobody has out of use: what is done when the signer has issued more than
-/// this database knows, because a restored database may have handed them out before.
+/// Takes addresses that look unused out of use, those too that a process has ready: they may have been
+/// handed out in a part of the database's past that it lost.
 pub async fn quarantine_free(unit: &UnitOfWork, network: Network) -> Result<u64> {
-    execute(
-        unit.db(),
+    // In the order in which they are marked as used, so that neither waits for the other.
+    let sql = format!(
         "UPDATE address SET state = 'quarantined', leased_to = NULL, leased_until = NULL
-         WHERE network = $1 AND state IN ('free', 'leased')",
-        vec![network.as_str().into()],
-    )
-    .await
+         WHERE id IN (
+            SELECT id FROM address WHERE network = $1 AND state IN ('free', 'leased')
+            ORDER BY id{})",
+        for_update(unit.backend())
+    );
+    execute(unit.db(), &sql, vec![network.as_str().into()]).await
 }
 
 /// Takes one address out of use: its signature does not verify.
@@ -232,7 +288,8 @@ pub async fn quarantine(db: &Db, id: Uuid) -> Result<()> {
 }
 
 /// Leases up to `count` free addresses whose batch the scanner watches, lowest index first. Leases
-/// that ran out are taken too: their holder has stopped handing them out by then.
+/// that ran out are taken too: their holder has stopped handing them out by then. None while nobody keeps
+/// the pool: nobody knows then whether this database went back to before addresses were handed out.
 pub async fn lease(
     db: &Db,
     network: Network,
@@ -249,6 +306,7 @@ pub async fn lease(
             WHERE a.network = $1 AND a.role = 0
               AND a.state IN ('free', 'leased') AND (a.state = 'free' OR a.leased_until < {now})
               AND a.fill_batch <= (SELECT watch_batch FROM chain_cursor c WHERE c.network = $1)
+              AND EXISTS (SELECT 1 FROM lease l WHERE l.name = $5 AND l.expires_at >= {now})
               AND NOT EXISTS (SELECT 1 FROM deposit d WHERE d.address_id = a.id)
             ORDER BY a.path_index LIMIT $4{skip})
          RETURNING id, address_key, text, chain, role, account, path_index, signature"
@@ -259,6 +317,7 @@ pub async fn lease(
         holder.into(),
         (seconds * 1_000_000).into(),
         i64::from(count).into(),
+        POOL_LEASE.into(),
     ];
     let rows: Vec<AddressRow> = all(unit.db(), &sql, values).await?;
     unit.commit().await?;

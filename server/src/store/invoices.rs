@@ -72,6 +72,15 @@ pub struct InvoiceView {
     pub head: u64,
 }
 
+/// Up to where a database knows of invoices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// Its newest invoice.
+    pub id: Option<Uuid>,
+    /// Whether it lacks one that it is known to have had.
+    pub lacks_noted: bool,
+}
+
 /// Which invoices of a merchant a list holds.
 #[derive(Debug, Clone, Default)]
 pub struct InvoiceFilter {
@@ -160,6 +169,12 @@ struct HeadRow {
 #[derive(FromQueryResult)]
 struct IdRow {
     id: Uuid,
+}
+
+#[derive(FromQueryResult)]
+struct NewestRow {
+    id: Option<Uuid>,
+    noted: i64,
 }
 
 #[derive(FromQueryResult)]
@@ -281,18 +296,17 @@ pub async fn get_in(unit: &UnitOfWork, ids: &[Uuid]) -> Result<Vec<InvoiceView>>
     views(unit.db(), &condition, ids.iter().map(|id| (*id).into()).collect()).await
 }
 
-/// The newest invoice of all.
-pub async fn newest(db: &Db) -> Result<Option<Uuid>> {
-    let row: Option<IdRow> =
-        one(db.reader(), "SELECT id FROM invoice ORDER BY id DESC LIMIT 1", Vec::new()).await?;
-    Ok(row.map(|row| row.id))
-}
-
-/// Whether there is such an invoice.
-pub async fn exists(db: &Db, id: Uuid) -> Result<bool> {
-    let row: Option<IdRow> =
-        one(db.reader(), "SELECT id FROM invoice WHERE id = $1", vec![id.into()]).await?;
-    Ok(row.is_some())
+/// The newest invoice of all, and whether `noted` is there: both of one moment.
+pub async fn newest(db: &Db, noted: Option<Uuid>) -> Result<Newest> {
+    let row: Option<NewestRow> = one(
+        db.reader(),
+        "SELECT (SELECT id FROM invoice ORDER BY id DESC LIMIT 1) AS id,
+            (SELECT COUNT(*) FROM invoice WHERE id = $1) AS noted",
+        vec![noted.into()],
+    )
+    .await?;
+    let row = row.ok_or_else(|| StoreError::Corrupt("no newest invoice".to_owned()))?;
+    Ok(Newest { id: row.id, lacks_noted: noted.is_some() && row.noted == 0 })
 }
 
 /// The invoice that asks for payment to an address, whoever's it is. For workers alone.

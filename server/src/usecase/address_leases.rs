@@ -3,7 +3,7 @@
 //! there is none after all, one caller leases for all that wait, and waits a moment for a pool that is
 //! just being filled. Not here: filling the pool (`fill_pool`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::domain::failure::{Class, Failure, Reason};
 use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::signals::Signals;
-use crate::store::Db;
 use crate::store::addresses::{self, LeasedAddress};
+use crate::store::{Db, StoreError};
 
 /// How long a block of addresses is leased, by the database's clock.
 const LEASE_SECONDS: i64 = 600;
@@ -120,6 +120,21 @@ impl AddressLeases {
         let mut ready = self.lock();
         let network = address.leased.signed.address.network;
         ready.entry(network).or_default().addresses.push_front(address);
+    }
+
+    /// Which of these addresses this process leases still. It forgets those among the ones it has ready
+    /// that it does not: what took one away may have taken many.
+    pub async fn still_leased(&self, ids: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+        let mut asked = ids.to_vec();
+        asked.extend(
+            self.lock().values().flat_map(|ready| &ready.addresses).map(|one| one.leased.id),
+        );
+        let leased = addresses::leased_by(&self.db, self.holder, &asked).await?;
+        let lost: HashSet<Uuid> = asked.into_iter().filter(|id| !leased.contains(id)).collect();
+        for ready in self.lock().values_mut() {
+            ready.addresses.retain(|address| !lost.contains(&address.leased.id));
+        }
+        Ok(leased)
     }
 
     fn pop(&self, network: Network) -> Option<TakenAddress> {

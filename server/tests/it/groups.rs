@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::support::core::{Core, request, stranger};
-use crate::support::server::{TestServer, fresh_database};
+use crate::support::server::{Engine, TestServer, fresh_database};
 
 /// Requests of each kind in a mixed crowd of four kinds.
 const OF_A_KIND: usize = 16;
@@ -170,8 +170,8 @@ async fn addresses_that_went_to_another_process_are_replaced() {
     create.run(&core.caller, &request(None)).await.unwrap();
     core.settle().await;
     let other = match crate::ENGINE {
-        crate::support::server::Engine::Sqlite => "x'00000000000000000000000000000001'",
-        crate::support::server::Engine::Postgres => "'00000000-0000-0000-0000-000000000001'",
+        Engine::Sqlite => "x'00000000000000000000000000000001'",
+        Engine::Postgres => "'00000000-0000-0000-0000-000000000001'",
     };
     let taken = format!(
         "UPDATE address SET leased_to = {other} WHERE state = 'leased' AND path_index % 2 = 1"
@@ -194,6 +194,49 @@ async fn addresses_that_went_to_another_process_are_replaced() {
     assert_eq!((ids.len(), addresses.len()), (20, 20));
     let stolen = format!("SELECT COUNT(*) FROM address WHERE leased_to = {other}");
     assert_eq!(core.number(&stolen).await, 15, "what is another's stays another's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_addresses_that_are_gone_at_once_fail_no_later_request() {
+    let (core, _directory) = core(60).await;
+    let create = core.create(30);
+    create.run(&core.caller, &request(None)).await.unwrap();
+    core.settle().await;
+    // As after a commit whose answer did not arrive, or when the pool was taken out of use.
+    let used = "UPDATE address SET state = 'used', leased_to = NULL WHERE state = 'leased'";
+    assert_eq!(core.execute(used).await, 29);
+    for _ in 0..30 {
+        create.run(&core.caller, &request(None)).await.unwrap();
+    }
+    assert_eq!(core.number("SELECT COUNT(*) FROM invoice").await, 31);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_may_have_been_handed_out_does_not_come_back() {
+    let (core, _directory) = core(30).await;
+    let create = core.create(30);
+    // The commit itself fails: for all that is known it may have gone through.
+    let refusing = match crate::ENGINE {
+        Engine::Sqlite => {
+            "CREATE TRIGGER refuse AFTER INSERT ON invoice BEGIN
+                INSERT INTO refusing VALUES (1);
+             END;"
+        }
+        Engine::Postgres => {
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO refusing VALUES (1); RETURN NULL; END';
+             CREATE TRIGGER refuse AFTER INSERT ON invoice EXECUTE FUNCTION refuse();"
+        }
+    };
+    let tables = "CREATE TABLE refused (id INTEGER PRIMARY KEY);
+        CREATE TABLE refusing (id INTEGER REFERENCES refused (id) DEFERRABLE INITIALLY DEFERRED);";
+    core.execute(&format!("{tables}{refusing}")).await;
+    create.run(&core.caller, &request(None)).await.unwrap_err();
+    core.execute("INSERT INTO refused VALUES (1)").await;
+    let next = create.run(&core.caller, &request(None)).await.unwrap().invoice.address_id;
+    let before =
+        core.number("SELECT COUNT(*) FROM address WHERE state = 'leased' AND path_index = 0");
+    assert_eq!(before.await, 1, "it waits for the end of its lease, {next} was taken");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,8 +15,9 @@ use cryptopayment::secret_box::SecretBox;
 use cryptopayment::signals::Signals;
 use cryptopayment::signer::Signer as _;
 use cryptopayment::signer::local::{KeystoreSettings, LocalSigner};
+use cryptopayment::store::addresses::POOL_LEASE;
 use cryptopayment::store::cursor::{self, ScannedBlock};
-use cryptopayment::store::{Db, merchants};
+use cryptopayment::store::{Db, leases, merchants};
 use cryptopayment::usecase::Caller;
 use cryptopayment::usecase::address_leases::AddressLeases;
 use cryptopayment::usecase::create_invoice::{CreateInvoice, Groups, NetworkTerms, Request};
@@ -61,15 +62,8 @@ impl Core {
     /// Adds addresses. Without a scanner that came before, they are watched at once, and all later
     /// ones too.
     pub async fn fill(&self, addresses: u32) {
-        let pool = FillPool {
-            db: self.db.clone(),
-            env: self.env.clone(),
-            signer: Arc::clone(&self.signer) as _,
-            wallet_id: self.signer.wallet_id(),
-            addresses_low: u64::MAX >> 1,
-            addresses_batch: addresses,
-        };
-        assert!(pool.run(NETWORK).await.unwrap());
+        assert!(self.pool(addresses).run(NETWORK).await.unwrap());
+        self.keep_pool().await;
         if cursor::get(&self.db, NETWORK).await.unwrap().is_some() {
             return;
         }
@@ -80,6 +74,26 @@ impl Core {
         cursor::start(&unit, NETWORK, &block, now).await.unwrap();
         assert!(cursor::mark_watched(&unit, NETWORK, 0, i64::MAX).await.unwrap());
         unit.commit().await.unwrap();
+    }
+
+    /// What fills the pool, always and `addresses` at a time.
+    pub fn pool(&self, addresses: u32) -> FillPool {
+        FillPool {
+            db: self.db.clone(),
+            env: self.env.clone(),
+            signer: Arc::clone(&self.signer) as _,
+            wallet_id: self.signer.wallet_id(),
+            addresses_low: u64::MAX >> 1,
+            addresses_batch: addresses,
+        }
+    }
+
+    /// Lets addresses be leased from here on, as a worker does all the time.
+    async fn keep_pool(&self) {
+        let (holder, seconds) = (self.env.new_id(), 86_400);
+        if self.number("SELECT COUNT(*) FROM lease WHERE name = 'pool'").await == 0 {
+            leases::acquire(&self.db, POOL_LEASE, holder, seconds).await.unwrap().unwrap();
+        }
     }
 
     /// The use case, as one process has it, leasing `block` addresses at a time.

@@ -1,5 +1,6 @@
 //! What the tests share: a whole server, its books recomputed, receivers of webhooks, foreign programs.
 
+pub mod alarms;
 pub mod audit;
 pub mod clock;
 pub mod core;

@@ -58,7 +58,7 @@ pub(super) enum Outcome {
     Failed(Failure),
 }
 
-/// Why a group was not written. Nothing of it was.
+/// Why a group was not written. Nothing of it was, unless that is unknown.
 enum GroupError {
     /// Some addresses are not this process's any more; the others may be written without them.
     AddressesLost,
@@ -66,8 +66,10 @@ enum GroupError {
     Conflict(Failure),
     /// A row of the group was refused: the others may pass without it.
     Refused(Failure),
-    /// Nothing can be written, or it is not known whether it was.
+    /// Nothing can be written.
     Failed(Failure),
+    /// The commit was not answered: it may have gone through, and is not tried again.
+    Unknown(Failure),
 }
 
 impl From<StoreError> for GroupError {
@@ -193,6 +195,7 @@ impl CreateInvoice {
                     parts.extend([(part, attempts), (other, attempts)]);
                 }
                 Err(GroupError::AddressesLost) => answer_lost(part),
+                Err(GroupError::Unknown(failure)) => answer_unknown(part, &failure),
                 Err(
                     GroupError::Conflict(failure)
                     | GroupError::Refused(failure)
@@ -209,7 +212,7 @@ impl CreateInvoice {
     ) -> Result<Vec<Waiting>, (Vec<Waiting>, Failure)> {
         let address = |request: &Waiting| request.prepared.address.leased.id;
         let ids: Vec<Uuid> = part.iter().map(address).collect();
-        match addresses::leased_by(&self.db, self.leases.holder(), &ids).await {
+        match self.leases.still_leased(&ids).await {
             Ok(leased) => {
                 let is_ours = |request: &Waiting| leased.contains(&address(request));
                 let (rest, lost) = part.into_iter().partition(is_ours);
@@ -253,8 +256,7 @@ impl CreateInvoice {
         if applied.any_created {
             unit.commit().await.map_err(|error| match error {
                 StoreError::Conflict(_) => GroupError::Conflict(error.into()),
-                // The commit may have gone through: nothing is written a second time.
-                _ => GroupError::Failed(error.into()),
+                _ => GroupError::Unknown(error.into()),
             })?;
             self.groups.committed.fetch_add(1, Ordering::Relaxed);
         }
@@ -300,6 +302,13 @@ struct AppliedGroup {
 fn answer_lost(requests: Vec<Waiting>) {
     for request in requests {
         let _ = request.reply.send(Outcome::Lost);
+    }
+}
+
+/// Their addresses may be handed out: none goes back. Those that are not come back when their lease ends.
+fn answer_unknown(requests: Vec<Waiting>, failure: &Failure) {
+    for request in requests {
+        let _ = request.reply.send(Outcome::Failed(failure.clone()));
     }
 }
 
