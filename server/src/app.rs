@@ -330,13 +330,18 @@ fn gateway(config: &Config, rules: &AccessRules) -> anyhow::Result<Gateway> {
             UnknownFields::Refuse => rpc_gateway::UnknownFields::Refuse,
             UnknownFields::Ignore => rpc_gateway::UnknownFields::Ignore,
         },
-        doc_url_base: format!("{}{}#", config.http.public_url, server::ERRORS_PATH),
+        doc_url_base: format!("{}#", errors_url(config)),
         default_success_key: Some("success".to_owned()),
         error_domain: Some(ERROR_DOMAIN.to_owned()),
         services: Arc::new(move |name| served.iter().any(|service| service == name)),
         ..rpc_gateway::Settings::default()
     };
     Ok(Gateway::new(DESCRIPTOR_SET, settings)?)
+}
+
+/// Where errors are explained.
+fn errors_url(config: &Config) -> String {
+    format!("{}{}", config.http.public_url, server::ERRORS_PATH)
 }
 
 fn webhook_client(config: &Config, env: &Env) -> anyhow::Result<WebhookClient> {
