@@ -144,6 +144,8 @@ async fn the_request_id_of_an_error_finds_its_cause_in_the_log() {
         let found = log.lines().map(read).find(|line| line["fields"]["message"] == message);
         let found = found.unwrap_or_else(|| panic!("{message:?} is not in {log}"));
         assert_eq!(found["span"]["request_id"], id, "{found}");
+        let cause = found["fields"]["cause"].as_str();
+        assert_eq!(cause, (how == "because").then_some("because"), "{found}");
     }
 }
 
