@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tower::Service;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::compile::{Compiled, Gateway, Route};
@@ -160,7 +161,9 @@ impl Compiled {
             Ok(Target::Route(route, path)) => {
                 success_key = route.success_key.as_deref();
                 let incoming = Incoming { route, path, parts: &parts, request_id: &request_id };
-                self.serve(incoming, extensions, body, inner).await
+                // Whatever is logged on the way tells the id; also by the upstream, if it lives in here.
+                let span = tracing::error_span!("request", request_id = id_text);
+                self.serve(incoming, extensions, body, inner).instrument(span).await
             }
         };
         let frame =

@@ -169,7 +169,7 @@ pub(crate) fn failure(code: u32, headers: &HeaderMap, settings: &Settings) -> Fa
         _ => None,
     };
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(code = name, message = failure.message, "the upstream failed");
+        tracing::error!(code = name, cause = failure.message, "the upstream failed");
         failure.message = Failure::internal().message;
         failure.details.clear();
         failure.doc_url = None;

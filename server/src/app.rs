@@ -36,7 +36,7 @@ use crate::signer::Signer as _;
 use crate::signer::keystore;
 use crate::signer::local::{KeystoreSettings, LocalSigner, wallet_id};
 use crate::store::deployment::{self, Deployment};
-use crate::store::{Db, cursor, leases};
+use crate::store::{Db, cursor, keys, leases};
 use crate::transport::access::AccessRules;
 use crate::transport::grpc::checkout::WATCHERS_MAX;
 use crate::transport::server;
@@ -50,6 +50,12 @@ use crate::webhook::{TargetPolicy, WebhookClient, WebhookLimits, check_url};
 const READY_SECONDS_MAX: u64 = 60;
 /// How often that is looked at.
 const READY_POLL: Duration = Duration::from_millis(20);
+
+/// What hangs on the file `secrets.key`.
+const SECRETS_LOST: &str = "it opens the webhook secrets in the database";
+/// What to do when that file is missing, or another one than sealed them.
+const SECRETS_CURE: &str = "restore secrets.key from a backup of data_dir, or copy it from the data_dir of \
+                            the worker (mode 600); without it no webhook can be signed";
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,8 +204,7 @@ impl Core {
             environment: config.environment.as_str().to_owned(),
             finality: Arc::new(finality.collect()),
         };
-        let key_file = secrets_file(config);
-        let secrets = Arc::new(SecretBox::open_or_create(&key_file, &env)?);
+        let secrets = Arc::new(open_secrets(config, role, &db, &env).await?);
         let gateway = gateway(config, &rules)?;
         let manage = Arc::new(ManageKeys {
             db: db.clone(),
@@ -236,6 +241,21 @@ pub fn webhook_bodies(config: &Config) -> anyhow::Result<BodyWriter> {
 /// Where the key is that seals secrets at rest.
 fn secrets_file(config: &Config) -> PathBuf {
     config.data_dir.join("secrets.key")
+}
+
+/// What seals secrets at rest. Its key is made by who works, and for a database without API keys alone: with
+/// another key nothing that is sealed elsewhere would open, and every webhook would fail.
+async fn open_secrets(
+    config: &Config,
+    role: Role,
+    db: &Db,
+    env: &Env,
+) -> anyhow::Result<SecretBox> {
+    let file = secrets_file(config);
+    if !file.exists() && (!role.works() || keys::any(db).await?) {
+        bail!("{} is missing: {SECRETS_LOST}; {SECRETS_CURE}", file.display());
+    }
+    SecretBox::open_or_create(&file, env).with_context(|| file.display().to_string())
 }
 
 /// Where the admin socket is.
@@ -323,12 +343,17 @@ fn gateway_settings(config: &Config, rules: &AccessRules) -> rpc_gateway::Settin
             UnknownFields::Refuse => rpc_gateway::UnknownFields::Refuse,
             UnknownFields::Ignore => rpc_gateway::UnknownFields::Ignore,
         },
-        doc_url_base: format!("{}{}#", config.http.public_url, server::ERRORS_PATH),
+        doc_url_base: format!("{}#", errors_url(config)),
         default_success_key: Some("success".to_owned()),
         error_domain: Some(ERROR_DOMAIN.to_owned()),
         services: Arc::new(move |name| served.iter().any(|service| service == name)),
         ..rpc_gateway::Settings::default()
     }
+}
+
+/// Where errors are explained.
+fn errors_url(config: &Config) -> String {
+    format!("{}{}", config.http.public_url, server::ERRORS_PATH)
 }
 
 fn webhook_client(config: &Config, env: &Env) -> anyhow::Result<WebhookClient> {

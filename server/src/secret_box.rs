@@ -45,16 +45,23 @@ impl SecretBox {
     /// # Errors
     /// When others could read the file, or it is no key.
     pub fn open_or_create(path: &Path, env: &Env) -> Result<Self, SecretBoxError> {
-        let problem = |text: String| SecretBoxError::KeyFile(text);
         if !path.exists() {
             let key = hex::encode(env.random::<32>());
-            private_file::write(path, key.as_bytes()).map_err(|e| problem(e.to_string()))?;
+            private_file::write(path, key.as_bytes()).map_err(|error| problem(&error))?;
         }
-        private_file::check(path).map_err(|error| problem(error.to_string()))?;
-        let text = fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
-        let bytes = hex::decode(text.trim()).map_err(|_| problem("is no key".to_owned()))?;
+        Self::from_file(path)
+    }
+
+    /// Reads the key file that an earlier start made.
+    ///
+    /// # Errors
+    /// When it is missing or others could read it, or it is no key.
+    pub fn from_file(path: &Path) -> Result<Self, SecretBoxError> {
+        private_file::check(path).map_err(|error| problem(&error))?;
+        let text = fs::read_to_string(path).map_err(|error| problem(&error))?;
+        let bytes = hex::decode(text.trim()).map_err(|_| problem(&"is no key"))?;
         let key = <[u8; 32]>::try_from(bytes.as_slice())
-            .map_err(|_| problem("is no key of 32 bytes".to_owned()))?;
+            .map_err(|_| problem(&"is no key of 32 bytes"))?;
         Ok(Self { cipher: XChaCha20Poly1305::new(&Key::from(key)) })
     }
 
@@ -87,6 +94,10 @@ impl SecretBox {
     }
 }
 
+fn problem(what: &dyn std::fmt::Display) -> SecretBoxError {
+    SecretBoxError::KeyFile(what.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -100,6 +111,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let env = Env::system();
         let path = home.path().join("secrets.key");
+        assert!(SecretBox::from_file(&path).is_err() && !path.exists(), "reading makes nothing");
         let one = SecretBox::open_or_create(&path, &env).unwrap();
         let sealed = one.seal(b"key 1", b"secret", &env);
         let again = SecretBox::open_or_create(&path, &env).unwrap();

@@ -28,3 +28,5 @@ mod support;
 mod tls_proxy;
 #[path = "cli/trigger.rs"]
 mod trigger;
+#[path = "cli/whole.rs"]
+mod whole;

@@ -2,6 +2,7 @@
 //! not, and what happens when the service panics, hangs, lies or is not there.
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,6 +105,48 @@ async fn a_panic_fails_one_request() {
         (500, &json!("INTERNAL"))
     );
     assert_eq!(house.get("/api/v1/stock").await.status, 200);
+}
+
+/// Log lines kept in memory.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_request_id_of_an_error_finds_its_cause_in_the_log() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _until_the_end = tracing::subscriber::set_default(log);
+    for (code, how, message) in [
+        (13, "because", "the upstream failed"),
+        (0, "panic", "the upstream panicked"),
+        (0, "text", "an answer could not be written as JSON"),
+    ] {
+        let answer = house().get(&format!("/api/v1/fail/{code}?how={how}")).await;
+        let id = answer.header("x-request-id").unwrap();
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["error"]["request_id"]),
+            (500, &json!(id))
+        );
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let read = |line| serde_json::from_str::<Value>(line).unwrap();
+        let found = log.lines().map(read).find(|line| line["fields"]["message"] == message);
+        let found = found.unwrap_or_else(|| panic!("{message:?} is not in {log}"));
+        assert_eq!(found["span"]["request_id"], id, "{found}");
+        let cause = found["fields"]["cause"].as_str();
+        assert_eq!(cause, (how == "because").then_some("because"), "{found}");
+    }
 }
 
 #[tokio::test]

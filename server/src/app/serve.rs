@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 
-use super::{Core, admin_socket, networks, webhook_client};
+use super::{Core, admin_socket, errors_url, networks, webhook_client};
 use crate::config::Config;
 use crate::rates::RateSource;
 use crate::transport::auth::Authenticator;
@@ -28,7 +28,7 @@ use crate::transport::grpc::sandbox::SandboxApi;
 use crate::transport::grpc::send_test::{TestPlaces, TestSender};
 use crate::transport::grpc::watchers::Watchers;
 use crate::transport::grpc::webhooks::WebhookApi;
-use crate::transport::listener::{self, ListenerLimits};
+use crate::transport::listener::{self, ListenerLimits, Requests};
 use crate::transport::server::{self, AdminServices, PublicServices};
 use crate::usecase::address_leases::AddressLeases;
 use crate::usecase::create_invoice::{CreateInvoice, Groups};
@@ -58,8 +58,14 @@ pub async fn spawn(
     limits.check()?;
     let admin = server::admin(admin_services(core, config, &auth, stop)?, auth, counted)?;
     let socket = listener::bind_unix(&admin_socket(config)).await?;
-    tasks.spawn(listener::serve_unix(socket, admin, limits.clone(), stop.clone()));
-    tasks.spawn(listener::serve(listener, public.router, limits, stop.clone()));
+    let requests = Requests {
+        env: core.env.clone(),
+        internal_url: format!("{}#internal", errors_url(config)),
+    };
+    let (asked, stopped) = (requests.clone(), stop.clone());
+    tasks.spawn(listener::serve_unix(socket, admin, asked, limits.clone(), stopped));
+    let stopped = stop.clone();
+    tasks.spawn(listener::serve_api(listener, public.router, requests, limits, stopped));
     Ok(public.health)
 }
 

@@ -163,12 +163,17 @@ pub fn evaluate(
         credit: select(&|d| !d.credited && is_deep(asked, moment, d)),
         reverse,
         pending: select(&|d| is_alive(terms, moment.now, d) && !is_deep(asked, moment, d)),
-        summary: summarize(terms, status, moment, deposits),
+        summary: summarize(terms, Standing { status, ..standing }, moment, deposits),
     }
 }
 
-/// What the deposits of an invoice in `status` add up to.
-pub fn summarize(terms: &Terms, status: Status, moment: Moment, deposits: &[Deposit]) -> Summary {
+/// What the deposits of an invoice that stands so add up to.
+pub fn summarize(
+    terms: &Terms,
+    standing: Standing,
+    moment: Moment,
+    deposits: &[Deposit],
+) -> Summary {
     let alive = |d: &&Deposit| is_alive(terms, moment.now, d);
     let mut counted: Vec<&Deposit> = deposits.iter().filter(alive).collect();
     counted.sort_by(|a, b| {
@@ -183,26 +188,32 @@ pub fn summarize(terms: &Terms, status: Status, moment: Moment, deposits: &[Depo
         }
     }
     let txid = completing.or_else(|| counted.last().map(|d| d.txid.clone()));
-    Summary { paid_units, txid, received: received(terms, status, moment, &counted) }
+    Summary { paid_units, txid, received: received(terms, standing, moment, &counted) }
 }
 
 /// The largest n, at most `required`, for which on-time payments with at least n confirmations reach
 /// the amount. `required` itself is shown only once the invoice is confirmed: depth is not all that
-/// a confirmation asks for.
-fn received(terms: &Terms, status: Status, moment: Moment, counted: &[&Deposit]) -> u32 {
+/// a confirmation asks for, and it is read a moment before it is evaluated. One that was canceled is never
+/// confirmed: there it is shown once payments are deep enough to be credited.
+fn received(terms: &Terms, standing: Standing, moment: Moment, counted: &[&Deposit]) -> u32 {
+    let required = terms.confirmations_required;
+    let is_enough = |d: &Deposit| {
+        standing.status == Status::Confirmed || (standing.canceled && is_deep(terms.finality(), moment, d))
+    };
     let mut depths: Vec<(u64, u128)> = counted
         .iter()
         .filter(|d| is_on_time(terms, moment.now, d))
-        .map(|d| (d.confirmations(moment.head), d.units))
+        .map(|d| {
+            let most = if is_enough(d) { required } else { required.saturating_sub(1) };
+            (d.confirmations(moment.head).min(most.into()), d.units)
+        })
         .collect();
     depths.sort_by_key(|&(depth, _)| std::cmp::Reverse(depth));
-    let required = terms.confirmations_required;
-    let most = if status == Status::Confirmed { required } else { required.saturating_sub(1) };
     let mut total: u128 = 0;
     for (depth, units) in depths {
         total = total.saturating_add(units);
         if terms.is_full(total) {
-            return u32::try_from(depth).unwrap_or(u32::MAX).min(most);
+            return u32::try_from(depth).unwrap_or(required);
         }
     }
     0

@@ -234,6 +234,35 @@ fn canceled_stays_canceled_and_still_credits() {
 }
 
 #[test]
+fn a_canceled_invoice_that_is_paid_counts_up_to_what_is_required() {
+    let paid = [deposit(1, 100, 6, Some(11))];
+    let canceled = Standing { status: Status::Expired, canceled: true, ..fresh() };
+    let received = |terms: &Terms, moment: Moment, paid: &[Deposit]| {
+        let read = summarize(terms, canceled, moment, paid).received;
+        assert_eq!(evaluate(terms, canceled, moment, paid).summary.received, read);
+        read
+    };
+    for (head, shown) in [(10, 0), (11, 1), (12, 2), (13, 3), (20, 3)] {
+        assert_eq!(received(&terms(), at(9, head), &paid), shown, "at {head}");
+    }
+    // Finality holds it back as it does the credit; what is credited is deep whoever asks.
+    let strict = Terms { requires_finality: true, ..terms() };
+    assert_eq!(received(&strict, at(9, 20), &paid), 2);
+    assert_eq!(received(&strict, Moment { finalized: Some(11), ..at(9, 20) }, &paid), 3);
+    let credited = [Deposit { credited: true, ..paid[0].clone() }];
+    assert_eq!(received(&strict, at(9, 20), &credited), 3);
+}
+
+#[test]
+fn what_is_required_is_not_shown_before_the_invoice_is_confirmed() {
+    let paid = [deposit(1, 100, 6, Some(11))];
+    for (status, shown) in [(Status::Pending, 2), (Status::Confirming, 2), (Status::Confirmed, 3)] {
+        let standing = Standing { status, ..fresh() };
+        assert_eq!(summarize(&terms(), standing, at(9, 20), &paid).received, shown, "{status:?}");
+    }
+}
+
+#[test]
 fn reorganised_away_goes_back_and_confirms_again_without_a_second_promise() {
     let standing = Standing {
         status: Status::Confirmed,

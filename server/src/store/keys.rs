@@ -102,6 +102,18 @@ pub async fn get(db: &Db, public_id: &str) -> Result<Option<ApiKey>> {
     one(db.reader(), &format!("{SELECT} WHERE k.public_id = $1"), vec![public_id.into()]).await
 }
 
+/// Whether there is any key, revoked ones included.
+pub async fn any(db: &Db) -> Result<bool> {
+    let newest = newest(db, 1).await?;
+    Ok(!newest.is_empty())
+}
+
+/// The newest keys of all merchants, the newest first.
+pub async fn newest(db: &Db, limit: i64) -> Result<Vec<ApiKey>> {
+    let sql = format!("{SELECT} ORDER BY k.created_at DESC, k.id DESC LIMIT $1");
+    all(db.reader(), &sql, vec![limit.into()]).await
+}
+
 /// A merchant's keys, oldest first.
 pub async fn of_merchant(db: &Db, merchant_id: Uuid) -> Result<Vec<ApiKey>> {
     let sql = format!("{SELECT} WHERE k.merchant_id = $1 ORDER BY k.created_at, k.id LIMIT $2");

@@ -10,18 +10,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use tonic::Code;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service};
+use tracing::{Instrument as _, Span};
 
 use super::arrival::{ARRIVAL_SECONDS_MAX, Arriving};
 use super::auth::Authenticator;
 use super::status::status;
 use crate::domain::failure::{Class, Failure, Reason};
 use crate::metrics::CallMeter;
+
+/// What a call is found by in the log; the listener gives one to every request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 type Answer = Result<Response<Body>, Infallible>;
@@ -101,15 +105,30 @@ where
         let Self { services, auth, callers, arrival_max, .. } = self.clone();
         let mut call = self.counted.begin(request.uri().path());
         let request = request.map(|body| Body::new(Arriving::new(Body::new(body), arrival_max)));
-        Box::pin(async move {
-            let answer = match callers {
+        let id = request.headers().get(REQUEST_ID).cloned();
+        let span = span(id.as_ref());
+        let answering = async move {
+            let mut answer = match callers {
                 Callers::Public => auth.public(request, &services).await,
                 Callers::Operator => auth.operator(request, &services).await,
             }?;
             call.answered(code(&answer).into());
+            if let Some(id) = id {
+                answer.headers_mut().insert(REQUEST_ID, id);
+            }
             Ok(answer)
-        })
+        };
+        Box::pin(answering.instrument(span))
     }
+}
+
+/// What a call logs has its request id: within this, if it does not come from the gateway, which has the
+/// like for what it calls.
+fn span(id: Option<&HeaderValue>) -> Span {
+    if !Span::current().is_none() {
+        return Span::none();
+    }
+    tracing::error_span!("call", request_id = id.and_then(|id| id.to_str().ok()))
 }
 
 /// How a call was answered. Failures are told in the headers; what has a body has begun well.

@@ -52,7 +52,7 @@ pub fn id_in(field: &str, text: &str, missing: fn() -> Failure) -> Result<Uuid, 
 pub fn summary(view: &InvoiceView, now: Micros) -> Summary {
     let moment = Moment { now, watermark: now, head: view.head, finalized: None };
     let invoice = &view.invoice;
-    summarize(&invoice.terms, invoice.standing.status, moment, &view.deposits)
+    summarize(&invoice.terms, invoice.standing, moment, &view.deposits)
 }
 
 /// Which instance of each enabled network is used.

@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-pub use answer::ConnectionDrain;
+pub use answer::{ConnectionDrain, Requests};
 pub use limits::{LimitsError, ListenerLimits};
 pub use peers::{Peer, PeerAddress, PeerProcess};
 pub use unix::{BindError, bind_unix};
@@ -103,14 +103,14 @@ where
     B: AppBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    serve_on(listener, app, limits, stop).await
+    serve_on(listener, app, None, limits, stop).await
 }
 
-/// Serves `app` on a Unix socket (see [`bind_unix`]) as [`serve`] does; requests carry
-/// [`PeerProcess`] instead of [`PeerAddress`].
-pub async fn serve_unix<S, B>(
-    listener: UnixListener,
+/// Serves `app` as [`serve`] does, with an id for each request.
+pub async fn serve_api<S, B>(
+    listener: TcpListener,
     app: S,
+    requests: Requests,
     limits: ListenerLimits,
     stop: CancellationToken,
 ) -> Drained
@@ -120,7 +120,25 @@ where
     B: AppBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    serve_on(listener, app, limits, stop).await
+    serve_on(listener, app, Some(requests), limits, stop).await
+}
+
+/// Serves `app` on a Unix socket (see [`bind_unix`]) as [`serve_api`] does; requests carry
+/// [`PeerProcess`] instead of [`PeerAddress`].
+pub async fn serve_unix<S, B>(
+    listener: UnixListener,
+    app: S,
+    requests: Requests,
+    limits: ListenerLimits,
+    stop: CancellationToken,
+) -> Drained
+where
+    S: App<B>,
+    S::Future: Send,
+    B: AppBody,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    serve_on(listener, app, Some(requests), limits, stop).await
 }
 
 /// What can be served: an axum `Router`, or any tower service of hyper's requests without an error
@@ -147,6 +165,7 @@ impl<B: Body<Data = Bytes> + Send + 'static> AppBody for B {}
 async fn serve_on<A, S, B>(
     mut source: A,
     app: S,
+    requests: Option<Requests>,
     limits: ListenerLimits,
     stop: CancellationToken,
 ) -> Drained
@@ -160,7 +179,7 @@ where
     let places = Arc::new(Semaphore::new(limits.connections_max));
     let per_address =
         PerAddress::new(limits.connections_per_ip_max, limits.connections_per_ip_loopback_exempt);
-    let shared = Arc::new(Shared { http: limits.http(), limits });
+    let shared = Arc::new(Shared { http: limits.http(), limits, requests: requests.map(Arc::new) });
     let mut connections = JoinSet::new();
 
     while let Some((stream, peer, permit)) = next(&mut source, &places, &stop).await {

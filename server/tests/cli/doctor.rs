@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::program::{Said, beside, confirmed_invoice, run_with};
 use crate::support::clock::MovedClock;
 use crate::support::receiver::Receiver;
-use crate::support::server::{Engine, TestServer, eventually};
+use crate::support::server::{Engine, TestServer, eventually, fresh_database};
 
 /// The rows of a check.
 fn rows<'a>(said: &'a Value, check: &str) -> Vec<&'a Value> {
@@ -94,6 +94,54 @@ async fn files_that_others_can_read_are_found() {
     fails_alone(&doctor(&server).await, "private files", "chmod 600");
     fs::set_permissions(data.join("secrets.key"), Permissions::from_mode(0o600)).unwrap();
     server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_file_that_does_not_open_the_webhook_secrets_is_found() {
+    let mut server = TestServer::start(Engine::Sqlite).await;
+    let file = server.directory.path().join("data/secrets.key");
+    let right = fs::read(&file).unwrap();
+    states(&doctor(&server).await.ok().json(), "webhook secrets", "ok", "opens");
+    fs::write(&file, "00".repeat(32)).unwrap();
+    let key = server.credentials.0.clone();
+    fails_alone(&doctor(&server).await, "webhook secrets", &key);
+    fs::write(&file, "no key").unwrap();
+    fails_alone(&doctor(&server).await, "webhook secrets", "is no key");
+    server.stop().await;
+    fs::remove_file(&file).unwrap();
+    fails_alone(&doctor(&server).await, "webhook secrets", "restore secrets.key");
+
+    // A start makes no other one in its place, which would open nothing.
+    let refused = beside(&server, &["all"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("secrets.key is missing"), "{refused:?}");
+    assert!(refused.err.contains("from a backup of data_dir"), "{refused:?}");
+    assert!(!file.exists(), "{refused:?}");
+    fs::write(&file, right).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    server.run().await;
+    doctor(&server).await.ok();
+    server.finish().await;
+}
+
+/// A worker was started before: from its log is the public key. What it sealed must open here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_without_the_workers_key_file_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let (file, data) = (home.path().join("settings.toml"), home.path().join("data"));
+    let url = fresh_database(Engine::Postgres, home.path()).await;
+    let key = format!("58{}", "66".repeat(31));
+    let settings = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\n[database]\nurl = \"{url}\"\n\
+         [signer]\npublic_key = \"{key}\"\n"
+    );
+    fs::write(&file, settings).unwrap();
+    run_with(&file, &data, &["migrate"]).await.ok();
+    let refused = run_with(&file, &data, &["api"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("secrets.key is missing"), "{refused:?}");
+    assert!(refused.err.contains("from the data_dir of the worker"), "{refused:?}");
+    assert!(!data.join("secrets.key").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

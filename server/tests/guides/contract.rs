@@ -86,8 +86,7 @@ fn index(packages: &[String], files: &[FileDescriptor]) -> String {
             for service in file.services() {
                 for method in service.methods() {
                     let anchor = method.name().to_lowercase();
-                    let rest =
-                        rest_call(&method).map_or("none".to_owned(), |call| format!("`{call}`"));
+                    let rest = rest(&method).unwrap_or_else(|| "none".to_owned());
                     text.push_str(&format!(
                         "| `{}` | [{}]({package}.md#{anchor}) | {rest} |\n",
                         service.name(),
@@ -153,9 +152,10 @@ fn method_text(file: &FileDescriptor, method: &MethodDescriptor) -> String {
     let mut row = |name: &str, value: String| text.push_str(&format!("| {name} | {value} |\n"));
     let package = file.package_name();
     row("gRPC", format!("`/{}/{}`", method.parent_service().full_name(), method.name()));
-    if let Some(call) = rest_call(method) {
-        let streams = if method.is_server_streaming() { " (a stream: gRPC alone)" } else { "" };
-        row("REST", format!("`{call}`{streams}"));
+    if let Some(rest) = rest(method) {
+        let is_stream = method.is_server_streaming() && rest.starts_with('`');
+        let streams = if is_stream { " (a stream: gRPC alone)" } else { "" };
+        row("REST", format!("{rest}{streams}"));
     }
     row("request", link(package, &method.input()));
     let kind = if method.is_server_streaming() { "stream of " } else { "" };
@@ -275,6 +275,14 @@ fn traits_of(field: &FieldDescriptor) -> Vec<String> {
     found.extend(text("header").map(|header| format!("header `{header}`")));
     found.extend(text("object_key").map(|key| format!("an object in JSON, by `{key}`")));
     found
+}
+
+/// How REST calls a method. No port serves the operator's over REST, whatever path they have.
+fn rest(method: &MethodDescriptor) -> Option<String> {
+    if access(method, "audience", "AUDIENCE_") == "operator" {
+        return Some("none: gRPC on the admin socket alone".to_owned());
+    }
+    rest_call(method).map(|call| format!("`{call}`"))
 }
 
 /// `METHOD /path` of a method.

@@ -15,7 +15,7 @@ use cryptopayment::metrics::{CallMeter, Meters};
 use cryptopayment::transport::metrics::{Format, Scrapes};
 use cryptopayment::usecase::take_figures::TakeFigures;
 use cryptopayment::worker::endpoints::EndpointWatcher;
-use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus};
+use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus, NetworkState};
 use reqwest::Client;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, TransactionTrait as _};
 use tokio_util::sync::CancellationToken;
@@ -246,6 +246,10 @@ async fn no_key_of_a_node_is_told() {
     let waiting = "cryptopayment_network_state{network=\"eth\",state=\"waiting\"}";
     assert_eq!(value(&text, waiting), Some(1));
     assert_eq!(value(&text, "cryptopayment_network_scanned_height{network=\"eth\"}"), None);
+    // What was never read is not called up to date.
+    let networks = server.client().networks().await.unwrap();
+    let eth = networks.into_iter().find(|one| one.network == "eth").unwrap();
+    assert_eq!((eth.lag_seconds, eth.state()), (u32::MAX, NetworkState::Waiting));
     for secret in ["SECRETKEY", "/v2", "127.0.0.1:1"] {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }

@@ -30,6 +30,7 @@ mod restored;
 mod sandbox;
 mod scanning;
 mod scenarios;
+mod scopes;
 mod unexpected;
 mod views;
 mod waits;

@@ -7,6 +7,7 @@ use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus, InvoiceTimelineKind
 
 use crate::conformance::world::World;
 use crate::support::rest::Rest;
+use crate::support::server::TestServer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_keys_view_acts_at_once_on_every_body_and_the_query_wins() {
@@ -92,4 +93,30 @@ async fn the_timeline_tells_what_happened_in_its_order() {
     let canceled = world.client.cancel_invoice(&canceled.id).await.unwrap();
     assert_eq!(kinds(&canceled), [Kind::Created, Kind::Canceled]);
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_integrators_extra_keys_are_passed_over_where_that_is_set() {
+    let body =
+        r#"{"network":"ltc","amount_usd":5,"order_id":"ORD-1","Currency":"USD","test":{"a":[1]}}"#;
+    let mut server = TestServer::start(crate::ENGINE).await;
+    let refused = Rest::of(&server).post("/api/v1/invoices", body).await;
+    assert_eq!((refused.status, refused.code()), (400, "UNKNOWN_FIELD".to_owned()));
+
+    server.restart_with("[rest]\nunknown_fields = \"ignore\"").await;
+    let rest = Rest::of(&server);
+    let created = rest.post("/api/v1/invoices", body).await;
+    assert_eq!(created.status, 200, "{}", created.body);
+    assert_eq!(created.json()["invoice"]["order_id"], "ORD-1");
+    let listed = rest.get("/api/v1/invoices?sort=asc").await;
+    assert_eq!(listed.json()["pagination"]["total"], 1, "{}", listed.body);
+    // What is known is read as ever.
+    let wrong = rest.post("/api/v1/invoices", r#"{"network":"ltc","amount_usd":0.5,"a":1}"#).await;
+    assert_eq!(
+        (wrong.status, wrong.code()),
+        (400, "AMOUNT_TOO_SMALL".to_owned()),
+        "{}",
+        wrong.body
+    );
+    server.finish().await;
 }

@@ -1,10 +1,14 @@
-//! Where merchants are told: whether each endpoint's URL is allowed and resolves. Only on request is a
-//! test sent. An endpoint that cannot be reached is its merchant's to repair: a warning.
+//! Where merchants are told: whether what signs their webhooks opens, whether each endpoint's URL is
+//! allowed and resolves. Only on request is a test sent. An endpoint that cannot be reached is its
+//! merchant's to repair: a warning.
 
 use super::{Check, Readable};
-use crate::app::{secrets_file, target_policy, webhook_bodies, webhook_client};
+use crate::app::{
+    SECRETS_CURE, SECRETS_LOST, secrets_file, target_policy, webhook_bodies, webhook_client,
+};
 use crate::config::Config;
 use crate::env::Env;
+use crate::private_file;
 use crate::secret_box::SecretBox;
 use crate::store::keys::{self, ApiKey};
 use crate::usecase::webhook_secrets::{self, Sealed};
@@ -12,6 +16,9 @@ use crate::webhook::body::{self, BodyWriter};
 use crate::webhook::{Message, SignedRequest, WebhookClient, resolve};
 
 const WEBHOOKS: &str = "webhooks";
+const SECRETS: &str = "webhook secrets";
+/// Keys whose secrets are opened, the newest ones.
+const KEYS_OPENED_MAX: i64 = 100;
 
 /// Looks at every endpoint.
 pub async fn examine(
@@ -21,18 +28,20 @@ pub async fn examine(
     env: &Env,
 ) -> Vec<Check> {
     let Some(Readable { db, is_current: true }) = readable else { return Vec::new() };
-    let keys = match keys::with_endpoints(db).await {
-        Ok(keys) => keys,
-        Err(error) => {
-            return vec![Check::fail(WEBHOOKS, error.to_string(), "see the database's log")];
-        }
-    };
+    let (newest, keys) =
+        match (keys::newest(db, KEYS_OPENED_MAX).await, keys::with_endpoints(db).await) {
+            (Ok(newest), Ok(keys)) => (newest, keys),
+            (Err(error), _) | (_, Err(error)) => {
+                return vec![Check::fail(WEBHOOKS, error.to_string(), "see the database's log")];
+            }
+        };
+    let mut checks: Vec<Check> = secrets(config, &newest, env).into_iter().collect();
     if keys.is_empty() {
-        return vec![Check::ok(WEBHOOKS, "no key has an endpoint")];
+        checks.push(Check::ok(WEBHOOKS, "no key has an endpoint"));
+        return checks;
     }
     let policy = target_policy(config.is_sandbox());
     let tester = if send_test { Some(Tester::new(config, env)) } else { None };
-    let mut checks = Vec::new();
     for key in &keys {
         let name = format!("webhook {}", key.public_id);
         let url = key.webhook_url.as_deref().unwrap_or_default();
@@ -53,6 +62,32 @@ pub async fn examine(
     checks
 }
 
+/// Whether the file `secrets.key` opens what signs the webhooks of these keys.
+fn secrets(config: &Config, keys: &[ApiKey], env: &Env) -> Option<Check> {
+    let file = secrets_file(config);
+    if keys.is_empty() {
+        return None;
+    }
+    if !file.exists() {
+        let text = format!("{} is missing: {SECRETS_LOST}", file.display());
+        return Some(Check::fail(SECRETS, text, SECRETS_CURE));
+    }
+    let opened = match SecretBox::from_file(&file) {
+        Ok(opened) => opened,
+        // Others can read it: told among the files.
+        Err(_) if private_file::check(&file).is_err() => return None,
+        Err(error) => return Some(Check::fail(SECRETS, error.to_string(), SECRETS_CURE)),
+    };
+    let shut = |key: &&ApiKey| webhook_secrets::open(&opened, Sealed::of(key), env.now()).is_err();
+    let closed: Vec<&str> = keys.iter().filter(shut).map(|key| key.public_id.as_str()).collect();
+    Some(if closed.is_empty() {
+        Check::ok(SECRETS, format!("secrets.key opens those of the {} newest keys", keys.len()))
+    } else {
+        let text = format!("another secrets.key sealed those of {}", closed.join(", "));
+        Check::fail(SECRETS, text, SECRETS_CURE)
+    })
+}
+
 /// Sends tests as the server would.
 struct Tester {
     secrets: SecretBox,
@@ -63,10 +98,8 @@ struct Tester {
 
 impl Tester {
     fn new(config: &Config, env: &Env) -> anyhow::Result<Self> {
-        let file = secrets_file(config);
-        anyhow::ensure!(file.exists(), "{} is missing", file.display());
         Ok(Self {
-            secrets: SecretBox::open_or_create(&file, env)?,
+            secrets: SecretBox::from_file(&secrets_file(config))?,
             bodies: webhook_bodies(config)?,
             client: webhook_client(config, env)?,
             env: env.clone(),

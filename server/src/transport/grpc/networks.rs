@@ -36,7 +36,8 @@ impl NetworkService for NetworkApi {
         let mut networks = Vec::with_capacity(self.networks.len());
         for (network, terms) in &self.networks {
             let at = cursor::get(&self.db, *network).await.map_err(store_status)?;
-            let lag = at.as_ref().map_or(0, |at| now.since(at.watermark).as_secs());
+            // Of a network that was never read nothing is known, since ever.
+            let lag = at.as_ref().map_or(u64::MAX, |at| now.since(at.watermark).as_secs());
             let age = at.as_ref().map(|at| now.since(at.read_at)).unwrap_or_default();
             let nodes = nodes.get(network.as_str()).map(Vec::as_slice).unwrap_or_default();
             let scanned = at.as_ref().map(|at| (at.height, at.node_height));

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::answer::{ConnectionDrain, answer};
+use super::answer::{ConnectionDrain, Requests, answer};
 use super::limits::{ListenerLimits, seconds};
 use super::peers::Peer;
 use super::preface::{Greeted, Greeting};
@@ -26,6 +26,7 @@ use super::preface::{Greeted, Greeting};
 pub(super) struct Shared {
     pub(super) http: auto::Builder<TokioExecutor>,
     pub(super) limits: ListenerLimits,
+    pub(super) requests: Option<Arc<Requests>>,
 }
 
 /// How a connection came to its end.
@@ -63,8 +64,10 @@ where
     let greeting = Greeting::default();
     let io = TokioIo::new(Greeted::new(stream, greeting.clone()));
     let requests_drain = ConnectionDrain(drain.clone());
-    let service =
-        service_fn(move |request| answer(app.clone(), request, peer, requests_drain.clone()));
+    let requests = shared.requests.clone();
+    let service = service_fn(move |request| {
+        answer(app.clone(), request, peer, requests_drain.clone(), requests.clone())
+    });
     let mut connection = pin!(shared.http.serve_connection(io, service));
 
     tokio::select! {

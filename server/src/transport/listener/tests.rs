@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Drained, ListenerLimits, serve};
+use super::{Drained, ListenerLimits, Requests, serve_api};
+use crate::env::Env;
 
 /// How long any single event may take before the test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -39,7 +40,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, app, limits, stop.clone()));
+        let task = tokio::spawn(serve_api(listener, app, requests(), limits, stop.clone()));
         Self { address, stop, task }
     }
 
@@ -59,6 +60,12 @@ impl Drop for Running {
         self.stop.cancel();
         self.task.abort();
     }
+}
+
+/// What requests are given.
+fn requests() -> Requests {
+    let internal_url = "https://pay.example/docs/errors#internal".to_owned();
+    Requests { env: Env::system(), internal_url }
 }
 
 /// An application that answers `hello`.

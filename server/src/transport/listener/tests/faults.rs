@@ -29,19 +29,44 @@ async fn a_panic_answers_500_and_ends_nothing() {
     let refuse = async || -> &'static str { panic!("a defect in a handler") };
     let app = hello().route("/panic", get(refuse));
     let server = Running::start(app, ListenerLimits::default()).await;
-    let mut stream = server.send(b"GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut stream =
+        server.send(b"GET /panic HTTP/1.1\r\nhost: a\r\nx-request-id: one-\"7\"\r\n\r\n").await;
     let answer = read_answer(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let body: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert_eq!(body["error"]["code"], "INTERNAL");
-    assert!(!answer.contains("a defect"), "a panic's text stays inside");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
+    for line in [
+        "content-type: application/json",
+        "cache-control: no-store",
+        "x-content-type-options: nosniff",
+        "x-request-id: one-\"7\"",
+    ] {
+        assert!(head.lines().any(|found| found == line), "{line}: {head}");
+    }
+    // The documented shape, in the documented order.
+    let error = concat!(
+        r#"{"code":"INTERNAL","message":"internal error","details":[],"request_id":"one-\"7\"","#,
+        r#""doc_url":"https://pay.example/docs/errors#internal"}"#
+    );
+    let documented = format!(r#"{{"success":false,"message":"internal error","error":{error}}}"#);
+    assert_eq!(body, documented);
+
+    // Who brings no id that can be used is given one.
+    for brought in ["", "x-request-id: a b\r\n"] {
+        let request = format!("GET /panic HTTP/1.1\r\nhost: a\r\n{brought}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let id = head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+        assert!(uuid::Uuid::try_parse(id).is_ok(), "{id}");
+        assert!(body.contains(&format!(r#""request_id":"{id}""#)), "{body}");
+    }
 
     let grpc =
         b"GET /panic HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc-web+proto\r\n\r\n";
     stream.write_all(grpc).await.unwrap();
     let answer = read_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("grpc-status: 13"), "{answer}");
+    assert!(answer.contains("\r\nx-request-id: "), "{answer}");
 
     stream.write_all(HELLO).await.unwrap();
     assert!(read_answer(&mut stream).await.ends_with("hello"), "on the same connection");
@@ -77,7 +102,7 @@ async fn grpc_and_rest_share_the_port_and_a_grpc_panic_is_internal() {
         codec,
     );
     let status = timeout(DEADLINE, call).await.unwrap().unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Internal, "Internal error"));
+    assert_eq!((status.code(), status.message()), (Code::Internal, "internal error"));
 }
 
 /// A port whose system has no file handles left for a while.
@@ -106,7 +131,8 @@ async fn errors_of_accept_do_not_end_the_loop() {
     let errors = [23, 24, 24, 103, 9_999].map(io::Error::from_raw_os_error).into();
     let stop = CancellationToken::new();
     let source = Exhausted { inner, errors };
-    let server = tokio::spawn(serve_on(source, hello(), ListenerLimits::default(), stop.clone()));
+    let limits = ListenerLimits::default();
+    let server = tokio::spawn(serve_on(source, hello(), None, limits, stop.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(HELLO).await.unwrap();
     assert!(read_answer(&mut stream).await.ends_with("hello"));

@@ -25,7 +25,8 @@ async fn the_socket_is_the_owners_alone_and_tells_the_callers_process() {
     assert_eq!(names.len(), 1, "nothing but the socket is left: {names:?}");
 
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve_unix(listener, app, ListenerLimits::default(), stop.clone()));
+    let limits = ListenerLimits::default();
+    let server = tokio::spawn(serve_unix(listener, app, requests(), limits, stop.clone()));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(HELLO).await.unwrap();
     let answer = read_answer(&mut stream).await;

@@ -1,0 +1,257 @@
+//! The program as a process of its own on SQLite, from its settings to its end: a deployment with real
+//! money, and what an operator finds in its log. Not here: roles, which need PostgreSQL.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use cryptopayment_proto::v1::ListNetworksRequest;
+use cryptopayment_proto::v1::network_service_client::NetworkServiceClient;
+use reqwest::{Client, Method};
+use sea_orm::{ConnectionTrait as _, Database};
+use serde_json::Value;
+use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
+use crate::program::{program, run_with};
+use crate::support::rest::{Answer, answer};
+use crate::support::server::{DEADLINE, eventually, install_tls};
+
+/// A program that runs, with its files; it does not outlive its test.
+struct Whole {
+    directory: TempDir,
+    child: Child,
+    url: String,
+}
+
+impl Whole {
+    /// Starts the program with these settings (TOML) on an address that no other program here has.
+    fn start(settings: &str) -> Self {
+        install_tls();
+        let directory = tempfile::tempdir().unwrap();
+        let listen = own_address();
+        let database = directory.path().join("ledger.sqlite");
+        let toml = format!(
+            "{settings}\n[database]\nurl = \"sqlite://{}\"\n[log]\nformat = \"json\"\n[http]\n\
+             listen = \"{listen}\"\npublic_url = \"https://pay.example\"\n",
+            database.display()
+        );
+        let file = directory.path().join("whole.toml");
+        std::fs::write(&file, toml).unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let mut command = program();
+        command.arg("--config").arg(&file).arg("--data-dir").arg(directory.path().join("data"));
+        let child = command.stderr(log).spawn().unwrap();
+        Self { directory, child, url: format!("http://{listen}") }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// The lines of the log with this message.
+    fn logged(&self, message: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == message).collect()
+    }
+
+    /// What it prints up to the line with this text.
+    async fn printed(&mut self, last: &'static str) -> String {
+        let output = BufReader::new(self.child.stdout.take().unwrap());
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            for line in output.lines().map_while(Result::ok) {
+                text += &format!("{line}\n");
+                if line.contains(last) {
+                    break;
+                }
+            }
+            text
+        });
+        let text = tokio::time::timeout(DEADLINE, reading).await.expect("it starts").unwrap();
+        assert!(text.contains(last), "{text}\n{}", self.log());
+        text
+    }
+
+    /// The first row of what `admin ... --json` answers.
+    async fn admin(&self, arguments: &[&str]) -> Value {
+        let file = self.directory.path().join("whole.toml");
+        let arguments = [&["admin", "--json"], arguments].concat();
+        run_with(&file, &self.data(), &arguments).await.ok().json()[0].clone()
+    }
+
+    /// A call of REST with this key, `KEY:SECRET`.
+    async fn call(&self, method: Method, path: &str, key: &str, body: &'static str) -> Answer {
+        let request = http().request(method, format!("{}{path}", self.url));
+        let request = request.header("authorization", format!("Bearer {key}"));
+        answer(request.header("content-type", "application/json").body(body)).await
+    }
+
+    /// SIGTERM, which it answers by ending well.
+    async fn stop(&mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let status = eventually("it ends", || {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended }
+        })
+        .await;
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address of loopback that is this test's: the whole of 127.0.0.0/8 is, and nobody else listens on one
+/// that is drawn from it.
+fn own_address() -> std::net::SocketAddr {
+    let [a, b, c, ..] = uuid::Uuid::new_v4().into_bytes().map(|byte| byte % 250 + 1);
+    let socket = std::net::TcpListener::bind((std::net::Ipv4Addr::new(127, a, b, c), 0));
+    socket.unwrap().local_addr().unwrap()
+}
+
+fn http() -> Client {
+    Client::builder().timeout(DEADLINE).no_proxy().build().unwrap()
+}
+
+/// A deployment with real money, with a node and with exchanges that cannot be reached.
+fn live(passphrase_file: &Path) -> String {
+    let mut toml = format!(
+        "environment = \"live\"\nsigner.passphrase_file = \"{}\"\nrates.source = \"market\"\n",
+        passphrase_file.display()
+    );
+    for exchange in ["kraken", "coinbase", "binance"] {
+        toml.push_str(&format!("rates.market.urls.{exchange} = \"https://127.0.0.1:1\"\n"));
+    }
+    for network in ["btc", "eth", "bep20", "trc20"] {
+        toml.push_str(&format!("networks.{network}.enabled = false\n"));
+    }
+    let node = "{ url = \"http://127.0.0.1:1/\" }";
+    toml + &format!("networks.ltc = {{ backend = \"node\", chain = \"mainnet\", node = {node} }}\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_deployment_has_live_keys_alone_and_nothing_of_the_sandbox() {
+    let home = tempfile::tempdir().unwrap();
+    let passphrase = home.path().join("passphrase");
+    std::fs::write(&passphrase, "a passphrase of this test alone").unwrap();
+    let mut whole = Whole::start(&live(&passphrase));
+    // It is ready once its network was read, which does not come; it answers before.
+    eventually("it answers", || async {
+        let asked = http().get(format!("{}/api/v1/networks", whole.url)).send().await;
+        asked.ok().filter(|answer| answer.status() == 401)
+    })
+    .await;
+    assert!(!whole.data().join("sandbox-credentials.json").exists(), "there is no demo merchant");
+
+    let merchant = whole.admin(&["merchants", "create", "A shop"]).await;
+    let id = merchant["id"].as_str().unwrap();
+    whole.admin(&["merchants", "approve", id]).await;
+    let key = whole.admin(&["keys", "create", id]).await;
+    let (public, secret) = (key["api_key"].as_str().unwrap(), key["api_secret"].as_str().unwrap());
+    assert!(public.starts_with("pk_live_") && secret.starts_with("sk_live_"), "{public}");
+    let own = format!("{public}:{secret}");
+    let networks = whole.call(Method::GET, "/api/v1/networks", &own, "").await;
+    assert_eq!(networks.status, 200, "{}", networks.body);
+    assert!(networks.body.contains(r#""network":"ltc""#) && !networks.body.contains("trc20"));
+
+    let test_key = own.replace("pk_live_", "pk_test_").replace("sk_live_", "sk_test_");
+    let refused = whole.call(Method::GET, "/api/v1/networks", &test_key, "").await;
+    assert_eq!((refused.status, refused.code()), (401, "KEY_MODE_MISMATCH".to_owned()));
+    assert!(refused.body.contains("live: use a pk_live_ key"), "{}", refused.body);
+
+    let sandbox = "/sandbox/v1/clock/advance";
+    let unserved = whole.call(Method::POST, sandbox, &own, r#"{"seconds":60}"#).await;
+    assert_eq!((unserved.status, unserved.code()), (404, "ROUTE_NOT_FOUND".to_owned()));
+
+    let endpoint = "/api/v1/webhooks/endpoint";
+    for (body, why) in [
+        (r#"{"url":"http://shop.example/hook"}"#, "https"),
+        (r#"{"url":"https://127.0.0.1/hook"}"#, "127.0.0.1"),
+        (r#"{"url":"https://10.0.0.1/hook"}"#, "10.0.0.1"),
+        (r#"{"url":"https://[::1]/hook"}"#, "::1"),
+    ] {
+        let refused = whole.call(Method::PATCH, endpoint, &own, body).await;
+        let reason = &refused.json()["error"]["details"][0]["reason"];
+        assert_eq!((refused.status, reason), (400, &"WEBHOOK_TARGET_REFUSED".into()), "{body}");
+        assert!(refused.body.contains(why), "{body}: {}", refused.body);
+    }
+    let set = whole.call(Method::GET, endpoint, &own, "").await;
+    assert_eq!(set.json()["endpoint"]["url"], Value::Null, "{}", set.body);
+    whole.stop().await;
+
+    // Its database is live's for ever, also for a wallet of the sandbox's own.
+    let settings = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\n[database]\nurl = \"sqlite://{}\"\n",
+        whole.directory.path().join("ledger.sqlite").display()
+    );
+    let file = home.path().join("sandbox.toml");
+    std::fs::write(&file, settings).unwrap();
+    let refused = run_with(&file, &home.path().join("data"), &[]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("the database belongs to live, not to sandbox"), "{refused:?}");
+    let refused = run_with(&file, &whole.data(), &[]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_request_id_of_an_answer_finds_its_cause_in_the_log() {
+    let mut whole = Whole::start("");
+    let banner = whole.printed("export AUTH=").await;
+    let word = |label: &str| banner.split(label).nth(1).unwrap().split_whitespace().next().unwrap();
+    let key = format!("{}:{}", word("api key "), word("api secret "));
+    let ledger = whole.directory.path().join("ledger.sqlite");
+    let db = Database::connect(format!("sqlite://{}", ledger.display())).await.unwrap();
+    // The server, which reads and writes all the time, may be in the way.
+    eventually("a table is gone", || async {
+        db.execute_unprepared("ALTER TABLE chain_cursor RENAME TO lost").await.ok()
+    })
+    .await;
+
+    let path = "/api/v1/networks";
+    let made = whole.call(Method::GET, path, &key, "").await;
+    let named = http().get(format!("{}{path}", whole.url)).header("x-request-id", "order-7");
+    let named = answer(named.header("authorization", format!("Bearer {key}"))).await;
+    let mut ids = Vec::new();
+    for told in [made, named] {
+        assert_eq!((told.status, told.code()), (500, "INTERNAL".to_owned()));
+        let id = told.json()["error"]["request_id"].as_str().unwrap().to_owned();
+        assert_eq!(told.headers["x-request-id"], id.as_str());
+        ids.push(id);
+    }
+    assert_eq!(ids[1], "order-7", "the caller's own");
+
+    let channel = Endpoint::new(whole.url.clone()).unwrap().connect().await.unwrap();
+    let mut request = tonic::Request::new(ListNetworksRequest {});
+    request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    let status = NetworkServiceClient::new(channel).list_networks(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    ids.push(status.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned());
+
+    let logged = whole.logged("call failed");
+    for id in &ids {
+        let own: Vec<&Value> =
+            logged.iter().filter(|line| line["span"]["request_id"] == id.as_str()).collect();
+        assert_eq!(own.len(), 1, "{id}: {logged:#?}");
+        let cause = own[0]["error"].as_str().unwrap();
+        assert!(cause.contains("chain_cursor"), "{cause}");
+        assert_eq!(own[0]["spans"].as_array().unwrap().len(), 1, "said once: {}", own[0]);
+    }
+    eventually("the table is back", || async {
+        db.execute_unprepared("ALTER TABLE lost RENAME TO chain_cursor").await.ok()
+    })
+    .await;
+    db.close().await.unwrap();
+    whole.stop().await;
+}
