@@ -198,7 +198,8 @@ pub fn summarize(
 fn received(terms: &Terms, standing: Standing, moment: Moment, counted: &[&Deposit]) -> u32 {
     let required = terms.confirmations_required;
     let is_enough = |d: &Deposit| {
-        standing.status == Status::Confirmed || (standing.canceled && is_deep(terms.finality(), moment, d))
+        standing.status == Status::Confirmed
+            || (standing.canceled && is_deep(terms.finality(), moment, d))
     };
     let mut depths: Vec<(u64, u128)> = counted
         .iter()

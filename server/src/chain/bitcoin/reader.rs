@@ -262,8 +262,8 @@ impl ChainReader for BitcoinReader {
     }
 
     /// [`ChainError::Transient`] while the node reads back its saved mempool: what it had is there again
-    /// in a moment. `None` when it holds more than is looked at. A Litecoin payment out of MWEB is not seen before it is in a block, where it has another
-    /// txid.
+    /// in a moment. `None` when it holds more than is looked at. A Litecoin payment out of MWEB is not
+    /// seen before it is in a block, where it has another txid.
     async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError> {
         let info: MempoolInfo = self.rpc.call("getmempoolinfo", json!([])).await?;
         if info.loaded == Some(false) {
