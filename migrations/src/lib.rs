@@ -11,6 +11,7 @@ mod m0005_finality;
 mod m0006_endpoints;
 mod m0007_unexpected_deposits;
 mod m0008_reconciliation;
+mod m0009_looked_at;
 
 use sea_orm_migration::prelude::*;
 
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_endpoints::Migration),
             Box::new(m0007_unexpected_deposits::Migration),
             Box::new(m0008_reconciliation::Migration),
+            Box::new(m0009_looked_at::Migration),
         ]
     }
 }

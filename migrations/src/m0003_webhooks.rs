@@ -11,6 +11,11 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        // Cut half way it would leave behind what the next try meets.
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for part in [ENDPOINT, DELIVERY, ATTEMPT] {
             dialect::run(manager, part).await?;

@@ -134,6 +134,9 @@ pub async fn start(
     if let Some(scraped) = scraped {
         metrics::spawn(&core, scraped, rates.clone(), &tasks, &stop);
     }
+    if config.is_sandbox() {
+        workers::spawn_clock(&core, &tasks, &stop);
+    }
     if role.works() {
         workers::spawn(&core, config, &tasks, &stop).await?;
     }
@@ -191,11 +194,14 @@ impl Core {
         let instance = if role.works() { instance(&config.data_dir, &env)? } else { env.new_id() };
         leases::end_of(&db, instance).await?;
         let chains = networks::open(config, &db, &env, &meters.reads).await?;
+        let terms = networks::terms(config)?;
+        let finality = terms.iter().map(|(network, terms)| (*network, terms.finality.clone()));
         let apply = ApplyDeposits {
             db: db.clone(),
             env: env.clone(),
             verifying_key,
             environment: config.environment.as_str().to_owned(),
+            finality: Arc::new(finality.collect()),
         };
         let secrets = Arc::new(open_secrets(config, role, &db, &env).await?);
         let gateway = gateway(config, &rules)?;
@@ -208,7 +214,7 @@ impl Core {
         });
         Ok(Self {
             instance,
-            terms: networks::terms(config)?,
+            terms,
             bodies: BodyWriter::new(&gateway)?,
             client: webhook_client(config, &env)?,
             signals: Signals::default(),

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    // Whatever it makes is for its own user alone: SQLite would make a database that everybody may read.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("another TLS provider was installed first");
         return ExitCode::FAILURE;

@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,6 +17,22 @@ fn named(variable: &str, default: PathBuf) -> PathBuf {
     let found = std::env::var_os(variable).map_or(default, PathBuf::from);
     assert!(found.exists(), "{variable}: {} is missing: run `make test`", found.display());
     found
+}
+
+/// What a wallet's camera reads from a picture.
+fn scanned(picture: &Path) -> String {
+    let mut decoder = png::Decoder::new(BufReader::new(File::open(picture).unwrap()));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    let (line, step) = (frame.line_size, frame.color_type.samples());
+    let light = |x: usize, y: usize| pixels[y * line + x * step];
+    let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, light);
+    let codes = image.detect_grids();
+    assert_eq!(codes.len(), 1, "codes in {}", picture.display());
+    codes[0].decode().unwrap().1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,5 +57,11 @@ async fn the_checkout_page_does_what_it_says() {
     let said = String::from_utf8_lossy(&output.stdout);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{complaint}");
+    let codes: Vec<(&str, &str)> =
+        said.lines().filter_map(|line| line.strip_prefix("code ")?.split_once(' ')).collect();
+    assert_eq!(codes.len(), 11, "each network in light and dark, and a rest: {said}");
+    for (name, expected) in codes {
+        assert_eq!(scanned(&pictures.join(format!("code-{name}.png"))), expected, "{name}");
+    }
     server.finish().await;
 }

@@ -31,7 +31,7 @@ mod tron_node;
 mod tron_world;
 #[path = "fake_deposits/utxo.rs"]
 mod utxo;
-#[path = "support/utxo_node.rs"]
+#[path = "support/utxo_node/mod.rs"]
 mod utxo_node;
 #[path = "fake_deposits/utxo_outputs.rs"]
 mod utxo_outputs;

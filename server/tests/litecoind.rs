@@ -15,7 +15,7 @@ mod support;
 mod table;
 #[path = "support/tcp_proxy.rs"]
 mod tcp_proxy;
-#[path = "support/utxo_node.rs"]
+#[path = "support/utxo_node/mod.rs"]
 mod utxo_node;
 #[path = "utxo/world.rs"]
 mod world;

@@ -5,7 +5,7 @@
 
 #[path = "support/tcp_proxy.rs"]
 mod tcp_proxy;
-#[path = "support/utxo_node.rs"]
+#[path = "support/utxo_node/mod.rs"]
 mod utxo_node;
 
 use std::collections::HashSet;
@@ -18,6 +18,8 @@ use cryptopayment::chain::{
 };
 use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::asset::Network;
+use cryptopayment::domain::time::Micros;
+use cryptopayment::env::Env;
 use serde_json::{Value, json};
 use tcp_proxy::TcpProxy;
 use utxo_node::{Kind, Mode, UtxoNode};
@@ -99,6 +101,10 @@ impl Scene {
 
     async fn mempool(&self) -> Mempool {
         self.reader.mempool(self.watch()).await.unwrap().expect("a complete view")
+    }
+
+    async fn since(&self, txid: &str) -> Option<Micros> {
+        self.reader.waiting_since(&[txid.to_owned()]).await.unwrap()[0]
     }
 
     async fn block(&self, height: u64) -> Block {
@@ -324,7 +330,12 @@ async fn broadcasts_say_what_became_of_them(kind: Kind) {
 
 async fn a_stopped_node_is_unavailable_until_it_runs_again(kind: Kind) {
     let mut scene = Scene::new(kind).await;
+    let begun = Env::system().system_now().seconds();
     let paid = scene.pay(COIN).await;
+    let since = scene.since(&paid.txid).await;
+    let taken = since.expect("it waits").seconds();
+    assert!((begun..=Env::system().system_now().seconds()).contains(&taken), "{begun} {taken}");
+    assert_eq!(scene.since(&"ab".repeat(32)).await, None);
     let before = scene.reader.head().await.unwrap();
     scene.node.stop().await;
     for failure in [
@@ -339,12 +350,14 @@ async fn a_stopped_node_is_unavailable_until_it_runs_again(kind: Kind) {
     // No view until the node has read its mempool back.
     let view = tokio::time::timeout(NODE_DEADLINE, async {
         loop {
-            if let Some(view) = scene.reader.mempool(scene.watch()).await.unwrap() {
-                break view;
+            match scene.reader.mempool(scene.watch()).await {
+                Ok(view) => break view.unwrap(),
+                Err(error) => assert!(matches!(error, ChainError::Transient(_)), "{error}"),
             }
         }
     });
     let view = view.await.expect("a view in time");
+    assert_eq!(scene.since(&paid.txid).await, since, "no later for it");
     assert_eq!(view.transfers, [paid], "what waited still waits");
 }
 

@@ -9,12 +9,11 @@ use cryptopayment::domain::time::Micros;
 use cryptopayment::metrics::AttemptMeter;
 use cryptopayment::secret_box::SecretBox;
 use cryptopayment::signals::Signals;
-use cryptopayment::store::deliveries::{self, FinishedAttempt, NextStep};
+use cryptopayment::store::deliveries::{self, Claim, FinishedAttempt, NextStep};
 use cryptopayment::transport::listener::{self, ListenerLimits};
 use cryptopayment::webhook::body::BodyWriter;
 use cryptopayment::webhook::{TargetPolicy, WebhookClient, WebhookLimits};
 use cryptopayment::worker::Step;
-use cryptopayment::worker::attempts::Attempts;
 use cryptopayment::worker::deliver::{CLAIMED_MAX, Deliverer, DelivererParts};
 use cryptopayment_proto::DESCRIPTOR_SET;
 use rpc_gateway::{Gateway, Settings};
@@ -30,10 +29,10 @@ use crate::support::server::{Engine, fresh_database};
 const ROUNDS: usize = 3;
 /// Deliveries of a round.
 const DELIVERIES: u64 = 2_000;
-/// Deliverers side by side, as the server has them.
-const DELIVERERS: usize = 4;
-/// Attempts under way at once of each.
-const CONCURRENCY: usize = 16;
+/// Attempts under way at once.
+const CONCURRENCY_MAX: usize = 128;
+/// Who claim and mark side by side where nothing is sent.
+const CLAIMERS: usize = 4;
 /// How long a claim lasts.
 const CLAIM_SECONDS: i64 = 25;
 /// What is to be reached of the rate of the SQL alone.
@@ -58,9 +57,7 @@ pub async fn run(engine: Engine) {
          VALUES ({endpoint}, {key}, {merchant}, '{receiver}', 'payment.confirmed', 1)"
     ))
     .await;
-    let attempts = Arc::new(Attempts::new(core.db.clone()));
-    let one = |_| Arc::new(deliverer(&core, Arc::clone(&attempts), directory.path()));
-    let deliverers: Vec<Arc<Deliverer>> = (0..DELIVERERS).map(one).collect();
+    let deliverer = deliverer(&core, directory.path());
 
     let mut whole = Series::new("claim, sign, send, mark", "deliveries/s");
     let mut sql = Series::new("claim and mark alone", "deliveries/s");
@@ -72,7 +69,7 @@ pub async fn run(engine: Engine) {
         enqueue(&core, [&merchant, &key, &endpoint], &id, &mut seq).await;
         sql.round(DELIVERIES, sql_alone(&core)).await;
         enqueue(&core, [&merchant, &key, &endpoint], &id, &mut seq).await;
-        whole.round(DELIVERIES, deliver(&deliverers)).await;
+        whole.round(DELIVERIES, deliver(&deliverer)).await;
     }
     sql.print();
     whole.print();
@@ -93,44 +90,44 @@ async fn receiver(stop: CancellationToken) -> String {
     url
 }
 
-fn deliverer(core: &Core, attempts: Arc<Attempts>, directory: &std::path::Path) -> Deliverer {
+fn deliverer(core: &Core, directory: &std::path::Path) -> Deliverer {
     let (db, env) = (core.db.clone(), core.env.clone());
     let secrets = SecretBox::open_or_create(&directory.join("secrets.key"), &env).unwrap();
     let gateway = Gateway::new(DESCRIPTOR_SET, Settings::default()).unwrap();
     let client = WebhookClient::new(TargetPolicy::sandbox(), WebhookLimits::default(), env.clone());
     Deliverer::new(DelivererParts {
-        attempts,
         counted: AttemptMeter::default(),
         client: client.unwrap(),
         bodies: BodyWriter::new(&gateway).unwrap(),
         secrets: Arc::new(secrets),
         signals: Signals::default(),
-        concurrency: CONCURRENCY,
+        concurrency_max: CONCURRENCY_MAX,
         holder: env.new_id(),
         db,
         env,
     })
 }
 
-async fn deliver(deliverers: &[Arc<Deliverer>]) {
-    let mut running = JoinSet::new();
-    for deliverer in deliverers {
-        let deliverer = Arc::clone(deliverer);
-        running.spawn(async move { while deliverer.tick().await.unwrap() == Step::More {} });
+async fn deliver(deliverer: &Deliverer) {
+    while deliverer.tick().await.unwrap() == Step::More {}
+    deliverer.settle().await;
+    // What was left alone while so many were under way.
+    while deliverer.tick().await.unwrap() == Step::More {
+        deliverer.settle().await;
     }
-    running.join_all().await;
 }
 
 /// The same statements in the same groups, and nothing sent.
 async fn sql_alone(core: &Core) {
     let mut running = JoinSet::new();
-    for _ in 0..DELIVERERS {
+    for _ in 0..CLAIMERS {
         let (db, env, holder) = (core.db.clone(), core.env.clone(), core.env.new_id());
         running.spawn(async move {
             loop {
                 let now = env.now();
-                let claimed = deliveries::claim(&db, holder, now, CLAIMED_MAX, CLAIM_SECONDS).await;
-                let claimed = claimed.unwrap();
+                let (limit, seconds, crowding) = (CLAIMED_MAX, CLAIM_SECONDS, Vec::new());
+                let claim = Claim { holder, limit, seconds, crowding };
+                let claimed = deliveries::claim(&db, now, &claim).await.unwrap();
                 if claimed.is_empty() {
                     return;
                 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 
-use super::{Core, admin_socket, errors_url, networks};
+use super::{Core, admin_socket, errors_url, networks, webhook_client};
 use crate::config::Config;
 use crate::rates::RateSource;
 use crate::transport::auth::Authenticator;
@@ -25,7 +25,7 @@ use crate::transport::grpc::events::EventApi;
 use crate::transport::grpc::invoices::InvoiceApi;
 use crate::transport::grpc::networks::NetworkApi;
 use crate::transport::grpc::sandbox::SandboxApi;
-use crate::transport::grpc::send_test::TestSender;
+use crate::transport::grpc::send_test::{TestPlaces, TestSender};
 use crate::transport::grpc::watchers::Watchers;
 use crate::transport::grpc::webhooks::WebhookApi;
 use crate::transport::listener::{self, ListenerLimits, Requests};
@@ -49,14 +49,14 @@ pub async fn spawn(
     let auth = Authenticator::new(db, env, rules, config.is_sandbox(), failures_max);
     let create = Arc::new(create_invoice(core, config, rates, tasks));
     let tails = EventTails::start(&core.db, &core.env, &core.signals, tasks, stop);
-    let services = services(core, config, &auth, create, tails, stop);
+    let services = services(core, config, &auth, create, tails, stop)?;
     let origins = &config.http.cors_origins;
     let counted = core.meters.calls.clone();
     let public =
         server::public(services, auth.clone(), counted.clone(), &core.gateway, origins).await?;
     let limits = limits(config);
     limits.check()?;
-    let admin = server::admin(admin_services(core, config, &auth, stop), auth, counted)?;
+    let admin = server::admin(admin_services(core, config, &auth, stop)?, auth, counted)?;
     let socket = listener::bind_unix(&admin_socket(config)).await?;
     let requests = Requests {
         env: core.env.clone(),
@@ -76,11 +76,11 @@ fn services(
     create: Arc<CreateInvoice>,
     tails: EventTails,
     stop: &CancellationToken,
-) -> PublicServices {
+) -> anyhow::Result<PublicServices> {
     let (db, env) = (core.db.clone(), core.env.clone());
     let watchers = Watchers::new(config.http.streams_max, config.http.streams_per_merchant_max);
     let chains: Chains = config.enabled().into_iter().map(|(n, one)| (n, one.chain)).collect();
-    PublicServices {
+    Ok(PublicServices {
         invoices: InvoiceApi {
             chains: chains.clone(),
             create,
@@ -95,7 +95,7 @@ fn services(
         webhooks: WebhookApi {
             manage: Arc::clone(&core.manage),
             auth: auth.clone(),
-            tests: test_sender(core),
+            tests: test_sender(core, config)?,
             signals: core.signals.clone(),
         },
         events: EventApi { db: db.clone(), tails, watchers, stop: stop.clone() },
@@ -114,7 +114,7 @@ fn services(
             chains: core.chains.controls.clone(),
             play: PlayScenario { db: core.db.clone(), books: core.chains.scenario_books() },
         }),
-    }
+    })
 }
 
 fn admin_services(
@@ -122,13 +122,13 @@ fn admin_services(
     config: &Config,
     auth: &Authenticator,
     stop: &CancellationToken,
-) -> AdminServices {
+) -> anyhow::Result<AdminServices> {
     let manage = Arc::clone(&core.manage);
-    AdminServices {
+    Ok(AdminServices {
         manage: AdminApi {
             manage: Arc::clone(&manage),
             auth: auth.clone(),
-            tests: test_sender(core),
+            tests: test_sender(core, config)?,
         },
         networks: AdminNetworkApi {
             db: core.db.clone(),
@@ -143,15 +143,17 @@ fn admin_services(
                 finality: core.terms.iter().map(|(n, terms)| (*n, terms.finality.most())).collect(),
             },
         },
-    }
+    })
 }
 
-fn test_sender(core: &Core) -> TestSender {
-    TestSender {
+/// Tests have a client of their own: names that nobody resolves take the places of its resolver alone.
+fn test_sender(core: &Core, config: &Config) -> anyhow::Result<TestSender> {
+    Ok(TestSender {
         manage: Arc::clone(&core.manage),
-        client: core.client.clone(),
+        client: webhook_client(config, &core.env)?,
         bodies: core.bodies.clone(),
-    }
+        places: TestPlaces::default(),
+    })
 }
 
 fn create_invoice(

@@ -1,5 +1,5 @@
 //! Starts the workers: one scanner, reconciler and applier per network, one dispatcher, pruner and pool
-//! keeper, the deliverers, and the miners and scenarios of simulated chains.
+//! keeper and deliverer, and the miners and scenarios of simulated chains.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use crate::domain::asset::Network;
 use crate::store::deployment;
 use crate::usecase::fill_pool::FillPool;
 use crate::worker::apply::Applier;
-use crate::worker::attempts::Attempts;
 use crate::worker::deliver::{Deliverer, DelivererParts};
 use crate::worker::dispatch::Dispatcher;
 use crate::worker::endpoints::EndpointWatcher;
@@ -36,8 +35,6 @@ const RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
 const SCENARIO_TICK: Duration = Duration::from_millis(200);
 /// How often the pruner looks.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(5);
-/// Deliverers side by side.
-const DELIVERERS: usize = 4;
 
 /// Starts every worker.
 pub async fn spawn(
@@ -55,7 +52,6 @@ pub async fn spawn(
     spawn_telling(core, config, tasks, stop);
     spawn_pruner(core, config, tasks, stop);
     if config.is_sandbox() {
-        spawn_clock(core, tasks, stop);
         spawn_scenarios(core, config, tasks, stop);
     }
     Ok(())
@@ -191,26 +187,22 @@ fn spawn_telling(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cance
         reconcile("dispatch", &worker_env, TICK, &wake, &worker_stop, || dispatcher.tick()).await;
     });
 
-    let attempts = Arc::new(Attempts::new(db.clone()));
-    for _ in 0..DELIVERERS {
-        let (worker_env, worker_stop) = (env.clone(), stop.clone());
-        let wake = signals.deliveries.clone();
-        let deliverer = Deliverer::new(DelivererParts {
-            db: db.clone(),
-            env: env.clone(),
-            attempts: Arc::clone(&attempts),
-            counted: core.meters.attempts.clone(),
-            client: core.client.clone(),
-            bodies: core.bodies.clone(),
-            secrets: Arc::clone(&core.secrets),
-            signals: signals.clone(),
-            concurrency: config.webhook.concurrency_max.div_ceil(DELIVERERS),
-            holder: core.instance,
-        });
-        tasks.spawn(async move {
-            reconcile("deliver", &worker_env, TICK, &wake, &worker_stop, || deliverer.tick()).await;
-        });
-    }
+    let wake = signals.deliveries.clone();
+    let deliverer = Deliverer::new(DelivererParts {
+        db,
+        env: env.clone(),
+        counted: core.meters.attempts.clone(),
+        client: core.client.clone(),
+        bodies: core.bodies.clone(),
+        secrets: Arc::clone(&core.secrets),
+        signals,
+        concurrency_max: config.webhook.concurrency_max,
+        holder: core.instance,
+    });
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        reconcile("deliver", &env, TICK, &wake, &stop, || deliverer.tick()).await;
+    });
 }
 
 fn spawn_pruner(core: &Core, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
@@ -226,8 +218,8 @@ fn spawn_pruner(core: &Core, config: &Config, tasks: &TaskTracker, stop: &Cancel
     });
 }
 
-/// Reads the business clock's offset: another process may have moved it.
-fn spawn_clock(core: &Core, tasks: &TaskTracker, stop: &CancellationToken) {
+/// Reads the sandbox's business clock, in whatever role: another process may have moved it.
+pub fn spawn_clock(core: &Core, tasks: &TaskTracker, stop: &CancellationToken) {
     let (db, env, stop) = (core.db.clone(), core.env.clone(), stop.clone());
     let wake = Notify::new();
     tasks.spawn(async move {

@@ -177,6 +177,19 @@ pub trait ChainReader: Send + Sync {
     /// about what waits).
     async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError>;
 
+    /// Whether what is read is the chain as it is by now. False where no new block came for far longer
+    /// than the chain takes, and where others have blocks that are not given: payments may have been
+    /// made that can not be seen here.
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    /// When the node saw each of these waiting transactions for the first time, in their order and by its
+    /// own clock; `None` for one that it does not have, and where nodes do not keep such a time.
+    async fn waiting_since(&self, txids: &[String]) -> Result<Vec<Option<Micros>>, ChainError> {
+        Ok(vec![None; txids.len()])
+    }
+
     /// Asks whether `depth` blocks above `root` may be given up because this chain has others. Where
     /// several nodes are read, another must confirm what is no everyday fork; the error says why not.
     async fn confirm_fork(&self, _root: u64, _depth: u64) -> Result<(), ChainError> {

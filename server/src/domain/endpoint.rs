@@ -101,7 +101,7 @@ pub enum NetworkState {
     Reading,
     /// Blocks that were missed are read now.
     CatchingUp,
-    /// No node answers, or none was read yet. Nothing expires meanwhile.
+    /// No node answers or has anything new, or none was read yet. Nothing expires meanwhile.
     Waiting,
     /// No node can be believed: they disagree, lie, or went back. Nothing is credited meanwhile.
     Held,

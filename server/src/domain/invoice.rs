@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::deposit::{Deposit, DepositState};
 use super::event::EventKind;
+use super::policy::Finality;
 use super::time::Micros;
 
 /// Where an invoice stands.
@@ -111,14 +112,18 @@ pub struct Evaluation {
     pub credit: Vec<Uuid>,
     /// Deposits whose credit is taken back.
     pub reverse: Vec<Uuid>,
+    /// Deposits that are on their way and not in the balance yet.
+    pub pending: Vec<Uuid>,
     /// What the deposits add up to.
     pub summary: Summary,
 }
 
 /// Decides everything about an invoice that can change. `deposits` are all of its deposits, in any
-/// order. Deciding twice from the same facts decides the same and tells nothing new.
+/// order; `asked` is what makes them safe, no less than the terms ask for. Deciding twice from the same
+/// facts decides the same and tells nothing new.
 pub fn evaluate(
     terms: &Terms,
+    asked: Finality,
     standing: Standing,
     moment: Moment,
     deposits: &[Deposit],
@@ -127,8 +132,8 @@ pub fn evaluate(
         deposits.iter().filter(|d| keep(d)).fold(0, |total, d| total.saturating_add(d.units))
     };
     let seen_on_time = sum(&|d| is_on_time(terms, moment.now, d));
-    let deep_on_time = sum(&|d| is_on_time(terms, moment.now, d) && is_deep(terms, moment, d));
-    let seen_ever = sum(&Deposit::counts);
+    let deep_on_time = sum(&|d| is_on_time(terms, moment.now, d) && is_deep(asked, moment, d));
+    let seen_ever = sum(&|d| is_alive(terms, moment.now, d));
 
     let status = if standing.canceled {
         Status::Expired
@@ -145,12 +150,19 @@ pub fn evaluate(
     let select = |keep: &dyn Fn(&Deposit) -> bool| -> Vec<Uuid> {
         deposits.iter().filter(|d| keep(d)).map(|d| d.id).collect()
     };
+    let reverse = select(&|d| d.credited && d.state != DepositState::Included);
+    let mut events = events_of(terms, standing, status, exception, seen_on_time);
+    // Money of a late payment, or a surplus, that leaves the balance again changes no status.
+    if !reverse.is_empty() && !events.contains(&EventKind::Reorged) {
+        events.insert(0, EventKind::Reorged);
+    }
     Evaluation {
         status,
         exception,
-        events: events_of(terms, standing, status, exception, seen_on_time),
-        credit: select(&|d| !d.credited && is_deep(terms, moment, d)),
-        reverse: select(&|d| d.credited && d.state != DepositState::Included),
+        events,
+        credit: select(&|d| !d.credited && is_deep(asked, moment, d)),
+        reverse,
+        pending: select(&|d| is_alive(terms, moment.now, d) && !is_deep(asked, moment, d)),
         summary: summarize(terms, Standing { status, ..standing }, moment, deposits),
     }
 }
@@ -162,7 +174,8 @@ pub fn summarize(
     moment: Moment,
     deposits: &[Deposit],
 ) -> Summary {
-    let mut counted: Vec<&Deposit> = deposits.iter().filter(|d| d.counts()).collect();
+    let alive = |d: &&Deposit| is_alive(terms, moment.now, d);
+    let mut counted: Vec<&Deposit> = deposits.iter().filter(alive).collect();
     counted.sort_by(|a, b| {
         (a.first_seen_at, &a.txid, &a.ordinal).cmp(&(b.first_seen_at, &b.txid, &b.ordinal))
     });
@@ -185,7 +198,8 @@ pub fn summarize(
 fn received(terms: &Terms, standing: Standing, moment: Moment, counted: &[&Deposit]) -> u32 {
     let required = terms.confirmations_required;
     let is_enough = |d: &Deposit| {
-        standing.status == Status::Confirmed || (standing.canceled && is_deep(terms, moment, d))
+        standing.status == Status::Confirmed
+            || (standing.canceled && is_deep(terms.finality(), moment, d))
     };
     let mut depths: Vec<(u64, u128)> = counted
         .iter()
@@ -212,9 +226,18 @@ pub fn is_on_time(terms: &Terms, now: Micros, deposit: &Deposit) -> bool {
     deposit.counts() && seen_in_time && deposit.included_within(terms.inclusion_window, now)
 }
 
+/// Whether a deposit is money that is here, or may still come: one that was not included in its time is
+/// waited for no longer.
+fn is_alive(terms: &Terms, now: Micros, deposit: &Deposit) -> bool {
+    match deposit.state {
+        DepositState::Included => true,
+        _ => deposit.counts() && deposit.included_within(terms.inclusion_window, now),
+    }
+}
+
 /// Whether a deposit is deep enough to be credited. One that was credited and is still in a block
 /// stays so: a fork that keeps a payment and only moves it takes nothing back.
-fn is_deep(terms: &Terms, moment: Moment, deposit: &Deposit) -> bool {
+fn is_deep(asked: Finality, moment: Moment, deposit: &Deposit) -> bool {
     let Some(height) = deposit.block_height.filter(|_| deposit.state == DepositState::Included)
     else {
         return false;
@@ -223,13 +246,13 @@ fn is_deep(terms: &Terms, moment: Moment, deposit: &Deposit) -> bool {
         return true;
     }
     let final_enough = moment.finalized.is_some_and(|finalized| finalized >= height);
-    deposit.confirmations(moment.head) >= u64::from(terms.confirmations_required)
-        && (final_enough || !terms.requires_finality)
+    deposit.confirmations(moment.head) >= u64::from(asked.confirmations)
+        && (final_enough || !asked.requires_finality)
 }
 
 fn exception_of(terms: &Terms, standing: Standing, status: Status, seen_ever: u128) -> Exception {
     let went_away = matches!(standing.status, Status::Confirmed)
-        || standing.exception == Exception::Reorged
+        || matches!(standing.exception, Exception::Reorged | Exception::Late)
         || (standing.detected_told && matches!(status, Status::Pending | Status::Expired));
     match status {
         Status::Expired if standing.canceled => Exception::Canceled,
@@ -257,7 +280,7 @@ fn events_of(
         Status::Confirming => matches!(status, Status::Pending | Status::Expired),
         Status::Pending | Status::Expired => false,
     };
-    if fell {
+    if fell || turned(Exception::Reorged) {
         events.push(EventKind::Reorged);
     }
     if status == Status::Pending && turned(Exception::Underpaid) {
@@ -290,6 +313,14 @@ impl Terms {
     /// Whether `units` are a full payment.
     pub fn is_full(&self, units: u128) -> bool {
         units > 0 && units.saturating_add(self.shortfall_units) >= self.amount_units
+    }
+
+    /// What makes a payment of what was asked safe.
+    pub const fn finality(&self) -> Finality {
+        Finality {
+            confirmations: self.confirmations_required,
+            requires_finality: self.requires_finality,
+        }
     }
 
     /// Base units that are still to be paid when `paid_units` were seen: none once that is full.

@@ -62,6 +62,11 @@ fn follow(standing: Standing, evaluation: &Evaluation) -> Standing {
     }
 }
 
+/// Where no more arrives than was asked.
+fn evaluate(terms: &Terms, standing: Standing, moment: Moment, deposits: &[Deposit]) -> Evaluation {
+    super::evaluate(terms, terms.finality(), standing, moment, deposits)
+}
+
 fn outcome(evaluation: &Evaluation) -> (Status, Exception) {
     (evaluation.status, evaluation.exception)
 }
@@ -160,6 +165,59 @@ fn seen_in_time_may_be_included_after_expiry_but_not_for_ever() {
     slow.included_at = Some(Micros(25 * 60 * MINUTE));
     let dropped = evaluate(&terms(), fresh(), at(26 * 60, 20), &[slow]);
     assert_eq!(outcome(&dropped), (Status::Expired, Exception::Late));
+}
+
+#[test]
+fn what_never_came_is_no_late_payment() {
+    let standing = Standing { status: Status::Confirming, detected_told: true, ..fresh() };
+    let evicted = [deposit(1, 100, 5, None)];
+    let over = evaluate(&terms(), standing, at(26 * 60, 20), &evicted);
+    assert_eq!(outcome(&over), (Status::Expired, Exception::Reorged));
+    assert_eq!(over.events, [EventKind::Reorged, EventKind::Expired]);
+    assert_eq!((over.summary.paid_units, over.summary.txid.as_deref()), (0, None));
+    assert!(over.pending.is_empty(), "nobody is told to wait for it any more");
+    let again = evaluate(&terms(), follow(standing, &over), at(27 * 60, 21), &evicted);
+    assert_eq!((outcome(&again), again.events), (outcome(&over), Vec::new()));
+}
+
+#[test]
+fn a_late_payment_that_is_taken_back_is_told() {
+    let closed = Standing { status: Status::Expired, ..fresh() };
+    let paid = evaluate(&terms(), closed, at(40, 20), &[deposit(1, 100, 31, Some(11))]);
+    let mut lost = deposit(1, 100, 31, None);
+    (lost.state, lost.credited) = (DepositState::Replaced, true);
+    let back = evaluate(&terms(), follow(closed, &paid), at(41, 20), std::slice::from_ref(&lost));
+    assert_eq!(outcome(&back), (Status::Expired, Exception::Reorged));
+    assert_eq!((back.events, back.reverse), (vec![EventKind::Reorged], vec![lost.id]));
+}
+
+#[test]
+fn a_surplus_that_is_taken_back_is_told() {
+    let standing = Standing {
+        status: Status::Confirmed,
+        exception: Exception::Overpaid,
+        detected_told: true,
+        confirmed_told: true,
+        ..fresh()
+    };
+    let mut kept = deposit(1, 100, 5, Some(11));
+    let mut lost = deposit(2, 100, 6, None);
+    (lost.state, lost.credited, kept.credited) = (DepositState::Orphaned, true, true);
+    let back = evaluate(&terms(), standing, at(9, 20), &[kept, lost]);
+    assert_eq!(outcome(&back), (Status::Confirmed, Exception::None));
+    assert_eq!(back.events, [EventKind::Reorged]);
+}
+
+#[test]
+fn more_than_was_asked_is_asked_for_more() {
+    let paid = [deposit(1, 100, 5, Some(11))];
+    let asked = Finality { confirmations: 20, requires_finality: true };
+    let moment = Moment { finalized: Some(10), ..at(8, 30) };
+    let held = super::evaluate(&terms(), asked, fresh(), moment, &paid);
+    assert_eq!((held.status, held.credit.len()), (Status::Confirming, 0));
+    let moment = Moment { finalized: Some(11), ..moment };
+    let done = super::evaluate(&terms(), asked, fresh(), moment, &paid);
+    assert_eq!((done.status, done.credit.len()), (Status::Confirmed, 1));
 }
 
 #[test]

@@ -16,6 +16,15 @@ pub struct Finality {
 }
 
 impl Finality {
+    /// What passes both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            confirmations: self.confirmations.max(other.confirmations),
+            requires_finality: self.requires_finality || other.requires_finality,
+        }
+    }
+
     /// Whether whoever passes this has passed `other`.
     const fn asks_no_less_than(self, other: Self) -> bool {
         self.confirmations >= other.confirmations
@@ -79,6 +88,16 @@ impl FinalityPolicy {
     }
 }
 
+/// What `units` are worth in US cents where `amount_units` are worth `amount_cents`, rounded down and as
+/// much as fits.
+pub fn worth_cents(units: u128, amount_units: u128, amount_cents: i64) -> i64 {
+    let (amount, cents) = (amount_units.max(1), u128::try_from(amount_cents).unwrap_or(0));
+    // Whole parts and the rest by themselves: the product of both would not always fit.
+    let whole = (units / amount).saturating_mul(cents);
+    let rest = (units % amount).checked_mul(cents).map_or(0, |product| product / amount);
+    i64::try_from(whole.saturating_add(rest)).unwrap_or(i64::MAX)
+}
+
 /// Base units that may be missing from a payment of `amount_units`: the larger of what the network
 /// and the merchant allow, the merchant's share rounded down, and never the whole amount.
 pub fn shortfall_units(amount_units: u128, network_units: u128, basis_points: u32) -> u128 {
@@ -114,6 +133,21 @@ mod tests {
         ) {
             prop_assume!(amount > 0);
             prop_assert!(shortfall_units(amount, network, points) < amount);
+        }
+    }
+
+    #[test]
+    fn units_are_worth_what_was_asked_for_the_same() {
+        for (units, amount, cents, worth) in [
+            (0, 300, 100, 0),
+            (299, 300, 100, 99),
+            (300, 300, 100, 100),
+            (450, 300, 101, 151),
+            (u128::MAX, 1, 100, i64::MAX),
+            (1 << 127, u128::MAX, i64::MAX, 0),
+            (5, 0, 7, 35),
+        ] {
+            assert_eq!(worth_cents(units, amount, cents), worth, "{units} {amount} {cents}");
         }
     }
 

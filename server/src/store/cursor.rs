@@ -26,7 +26,9 @@ pub struct Cursor {
     pub node_height: u64,
     /// The newest batch of addresses the scanner watches.
     pub watch_batch: i64,
-    /// Business time at which the last complete read of blocks and mempool began.
+    /// Business time at which the nodes were last read, be it that they stand still; none before that.
+    pub looked_at: Option<Micros>,
+    /// Business time up to which blocks and mempool were read completely.
     pub read_at: Micros,
     /// Business time up to which every payment is known: `read_at`, or less while payments may hide in
     /// scanned blocks until balances are reconciled.
@@ -69,6 +71,7 @@ struct CursorRow {
     finalized_at: Option<i64>,
     node_height: i64,
     watch_batch: i64,
+    looked_at: Option<i64>,
     watermark_at: i64,
     reconciled_at: Option<i64>,
 }
@@ -92,7 +95,8 @@ impl Cursor {
     /// stands still has not either: who waits for it waits all the same, and should be told.
     pub fn is_finality_stalled(&self, network: Network) -> bool {
         let limit = network.finality_stalled_seconds();
-        self.finalized_at.is_some_and(|at| self.read_at.since(at).as_secs() > limit)
+        let since = self.finalized_at.zip(self.looked_at).map(|(at, looked)| looked.since(at));
+        since.is_some_and(|time| time.as_secs() > limit)
     }
 
     /// The moment at which an evaluation with this cursor happens.
@@ -118,6 +122,7 @@ impl CursorRow {
             finalized_at: self.finalized_at.map(Micros),
             node_height: unsigned(self.node_height, "node height")?,
             watch_batch: self.watch_batch,
+            looked_at: self.looked_at.map(Micros),
             read_at: Micros(self.watermark_at),
             watermark: Micros(self.reconciled_at.unwrap_or(i64::MAX).min(self.watermark_at)),
         })
@@ -126,7 +131,7 @@ impl CursorRow {
 
 const SELECT: &str =
     "SELECT height, hash, finalized_height, finalized_at, node_height, watch_batch,
-     watermark_at, reconciled_at FROM chain_cursor WHERE network = $1";
+     looked_at, watermark_at, reconciled_at FROM chain_cursor WHERE network = $1";
 
 /// The cursor of a network; `None` before its first scan.
 pub async fn get(db: &Db, network: Network) -> Result<Option<Cursor>> {
@@ -212,7 +217,8 @@ pub async fn advance(
 }
 
 /// Moves the cursor back from `from_hash` to an ancestor, forgetting the blocks above it. What was
-/// reconciled at one of them is so no more.
+/// reconciled at one of them is so no more, and nothing is a whole chain again before it is as high as
+/// the one that was left.
 pub async fn rewind(
     unit: &UnitOfWork,
     network: Network,
@@ -224,6 +230,7 @@ pub async fn rewind(
     let changed = execute(
         unit.db(),
         "UPDATE chain_cursor SET height = $2, hash = $3,
+            node_height = CASE WHEN node_height < height THEN height ELSE node_height END,
             reconciled_height = CASE WHEN reconciled_height > $2 THEN $2 ELSE reconciled_height END,
             pass_height = CASE WHEN pass_height > $2 THEN $2 ELSE pass_height END
          WHERE network = $1 AND hash = $4 AND fence = $5",
@@ -256,7 +263,7 @@ pub async fn mark_read(
     let finalized = mark.finalized_height.map(|h| signed(h, "finalized height")).transpose()?;
     let changed = execute(
         unit.db(),
-        "UPDATE chain_cursor SET node_height = $2, finalized_height = $3,
+        "UPDATE chain_cursor SET node_height = $2, finalized_height = $3, looked_at = $4,
             finalized_at = CASE WHEN $3 IS NULL THEN NULL
                 WHEN finalized_at IS NULL OR finalized_height IS NULL OR finalized_height < $3
                 THEN $4 ELSE finalized_at END,

@@ -23,6 +23,8 @@ pub struct ClaimedDelivery {
     pub is_redelivery: bool,
     /// Where to.
     pub url: String,
+    /// Whose it is.
+    pub merchant_id: Uuid,
     /// The event's place in its merchant's log.
     pub seq: u64,
     /// What to tell.
@@ -127,6 +129,7 @@ struct LoadedRow {
     redeliveries: i64,
     redeliver_at: Option<i64>,
     seq: i64,
+    merchant_id: Uuid,
     url: Option<String>,
     payload: String,
     api_key_id: Uuid,
@@ -136,24 +139,35 @@ struct LoadedRow {
     signing_secret_previous_until: Option<i64>,
 }
 
-/// Claims up to `limit` deliveries for `seconds`: those that shall be sent again out of turn, then
-/// those that are due. A newer event of an invoice waits until the first attempt of each older one to
-/// the same endpoint was made; a redelivery waits for nothing but an attempt that is under way.
-pub async fn claim(
-    db: &Db,
-    holder: Uuid,
-    now: Micros,
-    limit: u32,
-    seconds: i64,
-) -> Result<Vec<ClaimedDelivery>> {
+/// What to claim.
+#[derive(Debug)]
+pub struct Claim {
+    /// Who claims.
+    pub holder: Uuid,
+    /// How many at the most.
+    pub limit: u32,
+    /// For how long, by the database's clock.
+    pub seconds: i64,
+    /// Merchants whose deliveries are left alone for now.
+    pub crowding: Vec<Uuid>,
+}
+
+/// Claims deliveries: those that shall be sent again out of turn, then those that are due. A newer event
+/// of an invoice waits until the first attempt of each older one to the same endpoint was made; a
+/// redelivery waits for nothing but an attempt that is under way.
+pub async fn claim(db: &Db, now: Micros, claim: &Claim) -> Result<Vec<ClaimedDelivery>> {
     let clock = lease_now(db.backend());
     let skip = if db.is_sqlite() { "" } else { " FOR UPDATE SKIP LOCKED" };
     let update = format!("UPDATE delivery SET claimed_by = $1, claimed_until = {clock} + $2");
-    let free = format!("(d.claimed_until IS NULL OR d.claimed_until < {clock})");
+    let mut free = format!("(d.claimed_until IS NULL OR d.claimed_until < {clock})");
+    if !claim.crowding.is_empty() {
+        let crowding = super::places(claim.crowding.len(), 4);
+        free.push_str(&format!(" AND d.merchant_id NOT IN ({crowding})"));
+    }
     let again = format!(
         "{update} WHERE id IN (
-            SELECT d.id FROM delivery d WHERE d.redeliver_at IS NOT NULL AND {free}
-            ORDER BY d.redeliver_at LIMIT $3{skip})
+            SELECT d.id FROM delivery d WHERE d.redeliver_at <= $3 AND {free}
+            ORDER BY d.redeliver_at LIMIT $4{skip})
          RETURNING id"
     );
     let due = format!(
@@ -167,14 +181,16 @@ pub async fn claim(
             ORDER BY d.due_at, d.seq LIMIT $4{skip})
          RETURNING id"
     );
-    let limit = i64::from(limit);
-    let lease = seconds * 1_000_000;
+    let values = |limit: i64| {
+        let lease = claim.seconds * 1_000_000;
+        let values: [Value; 4] = [claim.holder.into(), lease.into(), now.0.into(), limit.into()];
+        values.into_iter().chain(claim.crowding.iter().map(|id| (*id).into())).collect()
+    };
+    let limit = i64::from(claim.limit);
     let unit = db.begin("claim_deliveries").await?;
-    let values = vec![holder.into(), lease.into(), limit.into()];
-    let mut claimed: Vec<ClaimedRow> = all(unit.db(), &again, values).await?;
+    let mut claimed: Vec<ClaimedRow> = all(unit.db(), &again, values(limit)).await?;
     let room = limit - i64::try_from(claimed.len()).unwrap_or(limit);
-    let values = vec![holder.into(), lease.into(), now.0.into(), room.into()];
-    let scheduled: Vec<ClaimedRow> = all(unit.db(), &due, values).await?;
+    let scheduled: Vec<ClaimedRow> = all(unit.db(), &due, values(room)).await?;
     claimed.extend(scheduled);
     let mut deliveries = Vec::with_capacity(claimed.len());
     for row in load(&unit, &claimed).await? {
@@ -192,7 +208,7 @@ async fn load(unit: &UnitOfWork, claimed: &[ClaimedRow]) -> Result<Vec<LoadedRow
         return Ok(Vec::new());
     }
     let sql = format!(
-        "SELECT d.id, d.attempt, d.redeliveries, d.redeliver_at, d.seq, p.url, e.payload,
+        "SELECT d.id, d.attempt, d.redeliveries, d.redeliver_at, d.seq, d.merchant_id, p.url, e.payload,
                 k.id AS api_key_id, k.app_key, p.signing_secret, p.signing_secret_previous,
                 p.signing_secret_previous_until
          FROM delivery d
@@ -224,6 +240,7 @@ impl LoadedRow {
             redeliveries: u32::try_from(self.redeliveries).unwrap_or(u32::MAX),
             is_redelivery: self.redeliver_at.is_some(),
             url,
+            merchant_id: self.merchant_id,
             seq: super::unsigned(self.seq, "sequence")?,
             body,
             api_key_id: self.api_key_id,

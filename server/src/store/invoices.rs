@@ -422,6 +422,10 @@ pub async fn due(db: &Db, network: Network, moment: Moment, limit: u32) -> Resul
         SELECT i.id FROM invoice i JOIN deposit d ON d.invoice_id = i.id
         WHERE i.network = $1 AND i.status = 'confirming' AND d.state = 'seen'
           AND d.first_seen_at + i.inclusion_seconds * 1000000 < $4 AND i.expires_at < $4
+        UNION
+        SELECT i.id FROM deposit d JOIN invoice i ON i.id = d.invoice_id
+        WHERE d.network = $1 AND d.state = 'seen' AND d.counted_pending = TRUE
+          AND i.status = 'expired' AND d.first_seen_at + i.inclusion_seconds * 1000000 < $4
         LIMIT $5";
     let finalized = moment.finalized.and_then(|height| i64::try_from(height).ok()).unwrap_or(-1);
     let values = vec![

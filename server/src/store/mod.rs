@@ -74,8 +74,16 @@ pub enum StoreError {
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         let text = error.to_string();
-        // PostgreSQL 40001 serialization_failure, 40P01 deadlock_detected; SQLite busy and locked.
-        let conflicts = ["40001", "40P01", "could not serialize", "deadlock", "database is locked"];
+        // PostgreSQL 40001 serialization_failure, 40P01 deadlock_detected, 55P03 lock_not_available;
+        // SQLite busy and locked.
+        let conflicts = [
+            "40001",
+            "40P01",
+            "could not serialize",
+            "deadlock",
+            "lock timeout",
+            "database is locked",
+        ];
         if conflicts.iter().any(|mark| text.contains(mark)) {
             return Self::Conflict(text);
         }
@@ -88,6 +96,18 @@ impl From<DbErr> for StoreError {
 
 /// The result of a query.
 pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// What a session of PostgreSQL waits for. A process that is frozen, or cut off, in the middle of a unit
+/// of work would keep its locks for hours otherwise: the server ends such sessions, and who waits for
+/// them gives up and tries again. No unit of work waits for anything but the database.
+const POSTGRES_BOUNDS: [(&str, &str); 6] = [
+    ("lock_timeout", "15s"),
+    ("idle_in_transaction_session_timeout", "20s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "25s"),
+];
 
 /// The ledger's database.
 #[derive(Clone, Debug)]
@@ -111,7 +131,9 @@ impl Db {
             .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
             .sqlx_logging(false)
             .map_sqlx_postgres_opts(|o| {
-                o.application_name("cryptopayment").statement_cache_capacity(STATEMENTS_CACHED_MAX)
+                o.application_name("cryptopayment")
+                    .statement_cache_capacity(STATEMENTS_CACHED_MAX)
+                    .options(POSTGRES_BOUNDS)
             });
         let writer = Database::connect(options).await?;
         Ok(Self { reader: writer.clone(), writer, units: UnitMeter::default() })

@@ -2,7 +2,8 @@
 //! write status and events, all in one unit of work. The only caller of `invoice_status::write`
 //! beside `cancel_invoice`, which goes through the same function.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 use uuid::Uuid;
@@ -15,6 +16,7 @@ use crate::domain::ledger::{
     AccountKind, TransferKind, deposit_postings, reversal_postings, suspense_postings,
     suspense_reversal_postings,
 };
+use crate::domain::policy::{Finality, FinalityPolicy, worth_cents};
 use crate::domain::{amount, price};
 use crate::env::Env;
 use crate::store::cursor::Cursor;
@@ -40,6 +42,8 @@ pub struct ApplyDeposits {
     pub verifying_key: VerifyingKey,
     /// The deployment's environment.
     pub environment: String,
+    /// What each network asks for, by what arrives.
+    pub finality: Arc<BTreeMap<Network, FinalityPolicy>>,
 }
 
 /// What one run did.
@@ -137,10 +141,11 @@ impl ApplyDeposits {
     ) -> Result<()> {
         let evaluated: Vec<Evaluated<'_>> = due
             .iter()
-            .map(|(invoice, deposits)| Evaluated {
-                evaluation: evaluate(&invoice.terms, invoice.standing, moment, deposits),
-                invoice,
-                deposits,
+            .map(|(invoice, deposits)| {
+                let asked = self.asked(network, invoice, deposits);
+                let (terms, standing) = (&invoice.terms, invoice.standing);
+                let evaluation = evaluate(terms, asked, standing, moment, deposits);
+                Evaluated { evaluation, invoice, deposits }
             })
             .collect();
         self.move_money(unit, network, &evaluated).await?;
@@ -154,6 +159,21 @@ impl ApplyDeposits {
             one.emit(unit, moment);
         }
         Ok(())
+    }
+
+    /// What makes an invoice's deposits safe: what was agreed, and where more arrived than was asked for
+    /// what is asked for so much. A fork pays off by what it takes back, not by what was invoiced.
+    fn asked(&self, network: Network, invoice: &Invoice, deposits: &[Deposit]) -> Finality {
+        let Invoice { terms, amount_cents, .. } = invoice;
+        let counted = deposits.iter().filter(|deposit| deposit.counts());
+        let arrived = counted.fold(0, |sum: u128, deposit| sum.saturating_add(deposit.units));
+        match self.finality.get(&network) {
+            Some(policy) if arrived > terms.amount_units => {
+                let worth = worth_cents(arrived, terms.amount_units, *amount_cents);
+                terms.finality().and(policy.of_amount(worth))
+            }
+            _ => terms.finality(),
+        }
     }
 
     /// Credits, reversals, and what is seen and not credited yet.
@@ -308,7 +328,7 @@ impl Evaluated<'_> {
                 version: deposit.version,
                 credited,
                 credit_generation: deposit.credit_generation + i64::from(reversed),
-                counted_pending: deposit.counts() && !credited,
+                counted_pending: self.evaluation.pending.contains(&deposit.id),
             }
         })
     }

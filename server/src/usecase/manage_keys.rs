@@ -157,6 +157,11 @@ impl ManageKeys {
         } else {
             checked_events(&change.events)?
         };
+        // What changes nothing leaves no trace in a log that is kept for ever.
+        let is_same = key.webhook_url == url && key.webhook_events.as_ref() == Some(&events);
+        if is_same && key.signing_secret.is_some() {
+            return Ok(key);
+        }
         let now = self.env.now();
         let endpoint = NewEndpoint {
             id: self.env.new_id(),

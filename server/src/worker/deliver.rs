@@ -1,43 +1,39 @@
 //! The deliverer: claims due deliveries, signs and sends them side by side, writes down what came of
-//! each. At least once: a process that dies between sending and writing sends again.
+//! each. At least once: a process that dies between sending and writing sends again. Not here: who may
+//! have how many under way (`places`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use tokio::sync::Mutex;
+use tokio::task::{JoinError, JoinSet};
 
 use super::Step;
 use super::attempts::Attempts;
+use super::places::{Places, Room};
 use crate::env::Env;
 use crate::failpoint;
 use crate::metrics::AttemptMeter;
 use crate::secret_box::SecretBox;
 use crate::signals::Signals;
 use crate::store::Db;
-use crate::store::deliveries::{self, ClaimedDelivery, FinishedAttempt, NextStep};
+use crate::store::deliveries::{self, Claim, ClaimedDelivery, FinishedAttempt, NextStep};
 use crate::usecase::webhook_secrets::{self, Sealed};
 use crate::webhook::body::BodyWriter;
 use crate::webhook::{DeliveryError, Message, Outcome, SignedRequest, WebhookClient, schedule};
 
-/// Deliveries claimed at a time. Several deliverers work side by side, so that receivers that do not
-/// answer hold up their own group alone.
-pub const CLAIMED_MAX: u32 = 16;
+/// Deliveries claimed at a time.
+pub const CLAIMED_MAX: u32 = 32;
 /// How long a claim lasts, by the database's clock: longer than any attempt may take.
 const CLAIM_SECONDS: i64 = 25;
 
 /// The deliverer.
 pub struct Deliverer {
+    sender: Arc<Sender>,
     db: Db,
-    env: Env,
-    attempts: Arc<Attempts>,
-    counted: AttemptMeter,
-    client: WebhookClient,
-    bodies: BodyWriter,
-    secrets: Arc<SecretBox>,
     signals: Signals,
-    concurrency: usize,
-    holder: uuid::Uuid,
+    places: Places,
+    under_way: Mutex<JoinSet<anyhow::Result<()>>>,
 }
 
 /// What a deliverer works with.
@@ -46,9 +42,7 @@ pub struct DelivererParts {
     pub db: Db,
     /// The outside world.
     pub env: Env,
-    /// Writes down what came of attempts; one for all deliverers.
-    pub attempts: Arc<Attempts>,
-    /// Counts them.
+    /// Counts attempts.
     pub counted: AttemptMeter,
     /// Sends.
     pub client: WebhookClient,
@@ -59,7 +53,7 @@ pub struct DelivererParts {
     /// Wakes others.
     pub signals: Signals,
     /// Attempts under way at once.
-    pub concurrency: usize,
+    pub concurrency_max: usize,
     /// Who claims.
     pub holder: uuid::Uuid,
 }
@@ -70,34 +64,83 @@ impl Deliverer {
         let DelivererParts {
             db,
             env,
-            attempts,
             counted,
             client,
             bodies,
             secrets,
             signals,
-            concurrency,
+            concurrency_max,
             holder,
         } = parts;
-        Self { db, env, attempts, counted, client, bodies, secrets, signals, concurrency, holder }
+        let attempts = Attempts::new(db.clone());
+        let sender = Arc::new(Sender { env, attempts, counted, client, bodies, secrets, holder });
+        let (places, under_way) = (Places::new(concurrency_max), Mutex::default());
+        Self { sender, db, signals, places, under_way }
     }
 
-    /// Sends one group of due deliveries.
+    /// Begins as many due deliveries as there are places for, and waits for one to end when there are
+    /// none. Those under way end with the deliverer.
     pub async fn tick(&self) -> anyhow::Result<Step> {
-        let now = self.env.now();
-        let claimed =
-            deliveries::claim(&self.db, self.holder, now, CLAIMED_MAX, CLAIM_SECONDS).await?;
+        let mut under_way = self.under_way.lock().await;
+        while let Some(ended) = under_way.try_join_next() {
+            said(ended);
+        }
+        let Room { places, crowding } = self.places.room();
+        if places == 0 {
+            under_way.join_next().await.map(said);
+            return Ok(Step::More);
+        }
+        let limit = u32::try_from(places).unwrap_or(u32::MAX).min(CLAIMED_MAX);
+        let claim = Claim { holder: self.sender.holder, limit, seconds: CLAIM_SECONDS, crowding };
+        let claimed = deliveries::claim(&self.db, self.sender.env.now(), &claim).await?;
         if claimed.is_empty() {
             return Ok(Step::Idle);
         }
-        // A slow receiver holds up nobody else's record: each is written as it ends.
-        stream::iter(claimed)
-            .map(|delivery| async { self.attempts.write(self.attempt(delivery).await).await })
-            .buffer_unordered(self.concurrency.max(1))
-            .fold(Ok(()), async |all, one| all.and(one))
-            .await?;
-        self.signals.deliveries.notify_one();
+        for delivery in claimed {
+            let place = self.places.take(delivery.merchant_id);
+            let (sender, signals) = (Arc::clone(&self.sender), self.signals.clone());
+            under_way.spawn(async move {
+                let written = sender.deliver(delivery).await;
+                drop(place);
+                // What waited for it, or for the place, may be due.
+                signals.deliveries.notify_one();
+                written
+            });
+        }
         Ok(Step::More)
+    }
+
+    /// Waits until nothing is under way any more.
+    pub async fn settle(&self) {
+        let mut under_way = self.under_way.lock().await;
+        while let Some(ended) = under_way.join_next().await {
+            said(ended);
+        }
+    }
+}
+
+/// Says of a delivery that ended what nobody else could: its claim lapses, and it is sent again.
+fn said(ended: Result<anyhow::Result<()>, JoinError>) {
+    if let Err(error) = ended.map_err(Into::into).flatten() {
+        tracing::warn!(error = format!("{error:#}"), "attempt was not written down");
+    }
+}
+
+/// Makes attempts.
+struct Sender {
+    env: Env,
+    attempts: Attempts,
+    counted: AttemptMeter,
+    client: WebhookClient,
+    bodies: BodyWriter,
+    secrets: Arc<SecretBox>,
+    holder: uuid::Uuid,
+}
+
+impl Sender {
+    /// Sends a delivery and writes down what came of it.
+    async fn deliver(&self, delivery: ClaimedDelivery) -> anyhow::Result<()> {
+        self.attempts.write(self.attempt(delivery).await).await
     }
 
     async fn attempt(&self, delivery: ClaimedDelivery) -> FinishedAttempt {

@@ -6,6 +6,7 @@
 mod rescan;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use futures_util::StreamExt as _;
@@ -22,7 +23,7 @@ use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::signals::Signals;
 use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
-use crate::store::deposits::{self, InBlock};
+use crate::store::deposits::{self, FoundDeposit, InBlock};
 use crate::store::{Db, UnitOfWork, leases, reconciliation, unexpected_deposits};
 
 /// Blocks scanned before the lease is renewed.
@@ -37,6 +38,10 @@ const FORK_BLOCKS_MAX: u32 = 1_000;
 const START_ANCESTORS_MAX: u64 = 100;
 /// Scanned blocks compared with the node's in one query while a fork's root is looked for.
 const FORK_BLOCKS_PER_QUERY: u32 = 100;
+
+/// Seconds between two complete reads of a mempool after which the node is asked since when it has what
+/// is new: a payment that was made while nobody looked may have been made in time.
+const UNSEEN_SECONDS_MAX: u64 = 3;
 
 /// One network's scanner.
 pub struct Scanner {
@@ -106,7 +111,12 @@ impl Scanner {
         // What a block took out of the mempool before it was read was in neither, and is found when that
         // block is: by then everything is known up to the time at which this turn began.
         let before = self.began_before.replace(began);
-        let read_until = if is_whole { began } else { before.unwrap_or(cursor.read_at) };
+        let read_until = match (self.reader.is_current(), is_whole) {
+            (true, true) => began,
+            (true, false) => before.unwrap_or(cursor.read_at),
+            // What was paid on the chain meanwhile is found when the node has it, by its blocks' time.
+            (false, _) => cursor.read_at,
+        };
         let mark = ReadMark {
             began,
             read_until,
@@ -374,7 +384,8 @@ impl Scanner {
         // when it is in a block.
         let owners = self.owners(&mempool.transfers, &[]).await?;
         let now = self.env.now();
-        let found = owners.deposits(&self.env, self.network, &mempool.transfers, now, None);
+        let mut found = owners.deposits(&self.env, self.network, &mempool.transfers, now, None);
+        self.date(&mut found, cursor.read_at.min(now), now).await?;
         if found.is_empty() && mempool.consumptions.is_empty() {
             return Ok(is_whole);
         }
@@ -393,6 +404,25 @@ impl Scanner {
         }
         unit.commit().await?;
         Ok(is_whole)
+    }
+
+    /// Dates what waits by when the node saw it, if nobody looked since `unseen_from`. Not before that:
+    /// a node's clock may be wrong, what was read completely by then may not.
+    async fn date(
+        &self,
+        found: &mut [FoundDeposit],
+        unseen_from: Micros,
+        now: Micros,
+    ) -> anyhow::Result<()> {
+        if now.since(unseen_from) <= Duration::from_secs(UNSEEN_SECONDS_MAX) {
+            return Ok(());
+        }
+        let txids: Vec<String> = found.iter().map(|deposit| deposit.txid.clone()).collect();
+        let since = self.reader.waiting_since(&txids).await?;
+        for (deposit, since) in found.iter_mut().zip(since) {
+            deposit.first_seen_at = since.unwrap_or(now).clamp(unseen_from, now);
+        }
+        Ok(())
     }
 
     /// What a block brought to addresses of ours, seen at that time.

@@ -78,6 +78,13 @@ const shot = async (page, name) => {
   await page.waitForTimeout(100);
   await page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
 };
+/** Photographs the code and says what whoever scans it must get; tests/browser.rs reads the picture. */
+async function scans(page, name, expected) {
+  await page.getByRole("img", { name: /^QR code/ }).screenshot({
+    path: path.join(PICTURES, `code-${name}.png`),
+  });
+  console.log(`code ${name} ${expected}`);
+}
 const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
 const confirmations = (page, said) =>
   page.locator(".depth .count").filter({ hasText: said }).waitFor({ timeout: WAIT_MS_MAX });
@@ -166,6 +173,7 @@ async function paysInParts() {
   assert.equal(await link.getAttribute("href"), `litecoin:${address}?amount=0.3125`);
   await readable(page);
   await shot(page, "partly-paid-desktop");
+  await scans(page, "ltc-rest", `litecoin:${address}?amount=0.3125`);
 
   await press(page, "Pay");
   await shows(page, "Payment detected");
@@ -215,13 +223,17 @@ async function overpays() {
 
 async function everyNetworkFitsAPhone() {
   for (const network of ["trc20", "bep20", "btc", "ltc", "eth"]) {
-    const { id } = await invoice(network);
+    const { id, address } = await invoice(network);
+    const full = await call("GET", `/api/v1/invoices/${id}?view=full`);
+    const uri = full.invoice.payment_uri;
+    assert.equal(!uri, network === "trc20", `${network}: ${uri}`);
     const { page, close } = await open(id, { viewport: PHONE });
     await shows(page, "Waiting for your payment");
     await fits(page);
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
       await readable(page);
+      await scans(page, `${network}-${colorScheme}`, uri || address);
       await shot(page, `waiting-${network}-phone-${colorScheme}`);
     }
     await close();

@@ -238,6 +238,17 @@ async fn one_worker_and_two_apis_are_one_deployment() {
     let balances = through_other.balances().await.unwrap();
     assert_eq!(through_one.balances().await.unwrap(), balances);
 
+    // The sandbox's clock is the deployment's: the other process goes by it too.
+    let seconds = 86_400;
+    through_one.sandbox().advance_clock(seconds).await.unwrap();
+    let page = format!("http://{}/checkout/v1/invoices/{}", other.address(), invoice.id);
+    eventually("its clock is moved", || async {
+        let seen = reqwest::get(&page).await.unwrap().text().await.unwrap();
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        (seen["clock_ahead_seconds"] == seconds).then_some(())
+    })
+    .await;
+
     let gone = one.address().to_owned();
     drop(through_one);
     one.stop().await;

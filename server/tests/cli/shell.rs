@@ -1,9 +1,12 @@
-//! Completions, manual page and help know every command.
+//! The program towards the shell: completions, manual page and help know every command, and what it makes
+//! is for its user alone. Not here: what commands do.
+
+use std::path::Path;
 
 use clap::{Command, CommandFactory as _};
 use cryptopayment::cli::Arguments;
 
-use crate::program::{program, run};
+use crate::program::{program, run, run_with};
 
 /// Every command by the words it is called with.
 fn commands(of: &Command, above: &str, found: &mut Vec<String>) {
@@ -64,5 +67,26 @@ async fn help_has_examples() {
         command.args([name, "--help"]);
         let help = run(command).await.ok().out;
         assert!(help.contains("Examples:"), "{help}");
+    }
+}
+
+/// In a directory that others may look into, as a service manager makes it, the ledger is nobody else's.
+#[tokio::test]
+async fn what_the_program_makes_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let file = directory.path().join("empty.toml");
+    std::fs::write(&file, "").unwrap();
+    run_with(&file, &data, &["migrate"]).await.ok();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let made: Vec<_> =
+        std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(made.iter().any(|path| path.ends_with("ledger.sqlite")), "{made:?}");
+    for path in made {
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
 }

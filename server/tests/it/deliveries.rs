@@ -342,3 +342,43 @@ async fn deliveries_are_forgotten_after_ninety_days_and_their_events_are_not() {
     assert_eq!(world.events(&invoice).await[0], "payment.detected");
     world.finish().await;
 }
+
+/// A merchant whose receiver takes connections and never answers holds up nobody's webhooks but its own,
+/// however many it has and asks for again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_hangs_holds_up_nobody_else() {
+    let settings = "[webhook]\nconcurrency_max = 8\ntimeout_seconds = 20\n";
+    let world = World::sandbox_with(crate::ENGINE, Network::Ltc, settings).await;
+    let (key, secret) = world.server.second_merchant().await;
+    let other = world.server.client_of(&key, &secret);
+    let told =
+        UpdateWebhookEndpointRequest { url: Some(world.receiver.url.clone()), events: Vec::new() };
+    other.update_webhook_endpoint(told).await.unwrap();
+    let wanted = cryptopayment_sdk::CreateInvoice::new("ltc", "50");
+    let theirs = other.create_invoice(wanted).await.unwrap().invoice.unwrap();
+
+    // It takes connections as long as this lives, and reads nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hangs = UpdateWebhookEndpointRequest {
+        url: Some(format!("http://{}/hook", silent.local_addr().unwrap())),
+        events: vec!["invoice.canceled".to_owned()],
+    };
+    world.client.update_webhook_endpoint(hangs).await.unwrap();
+    // One by one in eight places they would hang for longer than anything is waited for.
+    for _ in 0..60 {
+        let invoice = world.invoice().await;
+        world.client.cancel_invoice(&invoice.id).await.unwrap();
+    }
+    let under_way = eventually("deliveries that hang", || async {
+        let page = listed(&world, ListDeliveriesRequest::default()).await;
+        (page.len() >= 20).then_some(page)
+    })
+    .await;
+    for delivery in under_way {
+        world.client.redeliver(&delivery.id).await.unwrap();
+    }
+    world.pay(&theirs, 1, 1).await;
+    let got = world.receiver.wait_for(1).await;
+    assert_eq!(got[0].json()["invoice_id"], theirs.id.as_str());
+    world.server.finish().await;
+}

@@ -174,6 +174,7 @@ impl Story {
             env: core.env.clone(),
             verifying_key: core.signer.verifying_key(),
             environment: "sandbox".to_owned(),
+            finality: Arc::default(),
         };
         let (address, units) = (invoice.address_text, invoice.terms.amount_units);
         Self {

@@ -173,6 +173,13 @@ async fn more_money_waits_for_more_confirmations_and_for_finality() {
         .await;
     assert_eq!(held.status(), Status::Confirming);
     world.wait_available_and_pending(asked(&little) + asked(&more), asked(&much)).await;
+    // More than was asked for is safe by what arrived, not by what was asked.
+    let surplus = over("99.99").await;
+    world.pay(&surplus, 11, 1).await;
+    world.chain.mine(1).await.unwrap();
+    world.wait(&surplus, Status::Confirming, Exception::None).await;
+    let waiting = asked(&much) + 11 * asked(&surplus);
+    world.wait_available_and_pending(asked(&little) + asked(&more), waiting).await;
     // The chain stands still, so that nothing becomes final: whoever waits for it is told.
     let payer = Rest::with(&world.server, None);
     let is_delayed = async |invoice: &Invoice| {
@@ -203,5 +210,7 @@ async fn more_money_waits_for_more_confirmations_and_for_finality() {
         (eth.finalized_height == Some(head - 12)).then_some(())
     })
     .await;
+    world.chain.mine(3).await.unwrap();
+    world.wait(&surplus, Status::Confirmed, Exception::Overpaid).await;
     world.finish().await;
 }

@@ -246,6 +246,7 @@ impl World {
             env: self.core.env.clone(),
             verifying_key: self.core.signer.verifying_key(),
             environment: "sandbox".to_owned(),
+            finality: Arc::default(),
         };
         while apply.run(NETWORK).await.unwrap().evaluated > 0 {}
     }

@@ -1,8 +1,8 @@
 //! The scanner alone on a simulated chain: where it begins, and up to when it says that it has seen
 //! everything. Not here: what it finds (`networks`), many addresses (`loading`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use cryptopayment::chain::sandbox::SandboxChain;
@@ -10,9 +10,11 @@ use cryptopayment::chain::{
     Block, BlockRef, ChainError, ChainReader, Head, Mempool, SandboxControl as _, Watch,
 };
 use cryptopayment::domain::asset::Network;
+use cryptopayment::domain::time::Micros;
 use cryptopayment::store::cursor::{self, Cursor};
 
-use crate::support::core::{Core, NETWORK};
+use crate::support::clock::MovedClock;
+use crate::support::core::{Core, NETWORK, request};
 use crate::support::distant::{catch_up, scanner, simulated};
 
 async fn cursor_of(core: &Core) -> Cursor {
@@ -32,10 +34,21 @@ async fn the_block_that_was_the_tip_at_the_first_start_may_be_replaced() {
     assert_eq!((cursor.height, cursor.hash), (tip.height, tip.hash));
 }
 
-/// A chain that gets a block just before its mempool is looked at, while that is wanted.
+/// A chain that gets a block just before its mempool is looked at, while that is wanted; whose node may
+/// know that it lacks blocks, and since when it has what waits.
 struct Between {
     chain: Arc<SandboxChain>,
     is_wanted: AtomicBool,
+    is_current: AtomicBool,
+    waiting_since: Mutex<Option<Micros>>,
+}
+
+impl Between {
+    fn of(chain: &Arc<SandboxChain>) -> Arc<Self> {
+        let (is_wanted, is_current) = (AtomicBool::new(false), AtomicBool::new(true));
+        let (chain, waiting_since) = (Arc::clone(chain), Mutex::default());
+        Arc::new(Self { chain, is_wanted, is_current, waiting_since })
+    }
 }
 
 #[async_trait]
@@ -66,6 +79,14 @@ impl ChainReader for Between {
         }
         self.chain.mempool(watch).await
     }
+
+    fn is_current(&self) -> bool {
+        self.is_current.load(Ordering::SeqCst)
+    }
+
+    async fn waiting_since(&self, txids: &[String]) -> Result<Vec<Option<Micros>>, ChainError> {
+        Ok(vec![*self.waiting_since.lock().unwrap(); txids.len()])
+    }
 }
 
 /// A payment of the mempool that a block takes away in that moment is in neither: nobody may be called late
@@ -73,7 +94,7 @@ impl ChainReader for Between {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_before_the_mempool_is_read_leaves_the_time_before_it_open() {
     let (_directory, core, chain) = simulated(crate::ENGINE).await;
-    let node = Arc::new(Between { chain, is_wanted: AtomicBool::new(false) });
+    let node = Between::of(&chain);
     let mut scanner = scanner(&core, Arc::clone(&node) as _);
     let began = core.env.now();
     catch_up(&mut scanner).await;
@@ -95,4 +116,62 @@ async fn a_block_before_the_mempool_is_read_leaves_the_time_before_it_open() {
     let began = core.env.now();
     catch_up(&mut scanner).await;
     assert!(cursor_of(&core).await.read_at >= began);
+}
+
+/// While the node lacks what others have by now, nobody may be called late: what was paid meanwhile counts
+/// from its block's own time once the node has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_stands_still_while_the_node_does() {
+    let (_directory, core, chain) = simulated(crate::ENGINE).await;
+    let node = Between::of(&chain);
+    let mut scanner = scanner(&core, Arc::clone(&node) as _);
+    catch_up(&mut scanner).await;
+    let before = cursor_of(&core).await;
+
+    node.is_current.store(false, Ordering::SeqCst);
+    chain.mine(1).await.unwrap();
+    catch_up(&mut scanner).await;
+    let stalled = cursor_of(&core).await;
+    assert_eq!((stalled.height, stalled.read_at), (before.height + 1, before.read_at));
+
+    node.is_current.store(true, Ordering::SeqCst);
+    let began = core.env.now();
+    catch_up(&mut scanner).await;
+    assert!(cursor_of(&core).await.read_at >= began);
+}
+
+/// What a payment of the mempool counts from, when nobody looked for the `away` last seconds and the node
+/// has it for `since` seconds: seconds before now.
+async fn counts_from(away: i64, since: Option<i64>) -> i64 {
+    let (_directory, core, chain) = simulated(crate::ENGINE).await;
+    let clock = MovedClock::new();
+    let node = Between::of(&chain);
+    let core = Core { env: clock.env(), ..core };
+    let mut scanner = scanner(&core, Arc::clone(&node) as _);
+    catch_up(&mut scanner).await;
+    core.fill(40).await;
+    catch_up(&mut scanner).await;
+    let invoice = core.create(20).run(&core.caller, &request(None)).await.unwrap().invoice;
+    catch_up(&mut scanner).await;
+
+    chain.pay(&[(invoice.address_text, invoice.terms.amount_units)]).await.unwrap();
+    clock.advance(away);
+    let now = core.env.now();
+    let ago = |seconds: i64| Micros(now.0 - seconds * 1_000_000);
+    *node.waiting_since.lock().unwrap() = since.map(ago);
+    catch_up(&mut scanner).await;
+    let seen = core.number("SELECT first_seen_at FROM deposit").await;
+    (now.0 - seen + 500_000).div_euclid(1_000_000)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_made_while_nobody_looked_counts_from_when_the_node_saw_it() {
+    assert_eq!(counts_from(600, Some(400)).await, 400);
+    assert_eq!(counts_from(600, None).await, 0, "where the node does not know");
+    assert_eq!(counts_from(600, Some(-90)).await, 0, "a node's clock does not foretell");
+    let earliest = counts_from(600, Some(9_000)).await;
+    assert!(
+        (600..630).contains(&earliest),
+        "nor can it say what was seen not to be there: {earliest}"
+    );
 }

@@ -7,10 +7,10 @@ use std::process::{Child, Stdio};
 use cryptopayment::domain::asset::Network;
 use cryptopayment_proto::admin::v1 as admin;
 use cryptopayment_proto::admin::v1::api_key_service_client::ApiKeyServiceClient;
-use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus};
+use cryptopayment_sdk::v1::{InvoiceException, InvoiceStatus, UpdateWebhookEndpointRequest};
 use cryptopayment_sdk::webhook::{self, StandardHeaders, VerifyError};
 use reqwest::Method;
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ConnectionTrait as _, Database, Statement};
 
 use super::recipes::{Handler, interpreter, recipe};
 use super::webhooks::told_the_documented_two;
@@ -291,4 +291,52 @@ async fn an_endpoint_from_before_standard_webhooks_goes_on_and_gets_a_secret_whe
     let refused = without.rotate_signing_secret().await.unwrap_err();
     assert_eq!(refused.reason(), Some("WEBHOOK_ENDPOINT_MISSING"));
     world.finish().await;
+}
+
+/// Each test is a connection, and may be a name that nobody resolves: a key has one at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_waits_for_the_one_before_it() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hangs = UpdateWebhookEndpointRequest {
+        url: Some(format!("http://{}/hook", silent.local_addr().unwrap())),
+        events: Vec::new(),
+    };
+    world.client.update_webhook_endpoint(hangs).await.unwrap();
+    let first = tokio::spawn({
+        let client = world.client.clone();
+        async move { client.send_test().await }
+    });
+    let (connection, _) = silent.accept().await.unwrap();
+    let refused = world.client.send_test().await.unwrap_err();
+    assert_eq!(refused.reason(), Some("TOO_MANY_WAITING"));
+    drop((connection, silent));
+    assert!(first.await.unwrap().unwrap().error.is_some(), "it was cut off");
+    let after = world.client.send_test().await.unwrap();
+    assert!(after.error.is_some(), "nobody listens, and it was tried");
+    world.server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_set_to_what_it_is_leaves_no_trace() {
+    let world = World::sandbox(crate::ENGINE, Network::Ltc).await;
+    let lines = async || {
+        let db = Database::connect(&world.server.database_url).await.unwrap();
+        let sql = "SELECT COUNT(*) AS n FROM audit_log";
+        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await;
+        row.unwrap().unwrap().try_get::<i64>("", "n").unwrap()
+    };
+    let set = async |url: &str| {
+        let change = UpdateWebhookEndpointRequest { url: Some(url.to_owned()), events: Vec::new() };
+        world.client.update_webhook_endpoint(change).await.unwrap()
+    };
+    let first = set("http://127.0.0.1:9/one").await;
+    let before = lines().await;
+    for _ in 0..3 {
+        assert_eq!(set("http://127.0.0.1:9/one").await, first);
+    }
+    assert_eq!(lines().await, before);
+    set("http://127.0.0.1:9/two").await;
+    assert_eq!(lines().await, before + 1);
+    world.server.finish().await;
 }

@@ -1,6 +1,6 @@
 //! The keys behind invoices' addresses, derived from the wallet's seed outside of the program, and what
 //! whoever has one does with it: spends what its address got. Not here: the driver's own key
-//! (`support/utxo_node.rs`).
+//! (`support/utxo_node`).
 
 use bitcoin::bip32::{DerivationPath, Xpriv};
 use bitcoin::consensus::{deserialize, serialize};

@@ -1,5 +1,5 @@
 //! A world on a real node of a Bitcoin-like chain, behind a proxy that can be cut. Not here: the node
-//! itself (`support/utxo_node.rs`), and what happens in the world (`scenarios`).
+//! itself (`support/utxo_node`), and what happens in the world (`scenarios`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

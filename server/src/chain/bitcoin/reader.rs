@@ -30,6 +30,9 @@ const MAX_WAITING_TRANSACTIONS: usize = 300_000;
 /// below the largest answer.
 const TRANSACTIONS_PER_REQUEST: usize = 20;
 
+/// Waiting transactions whose entries are fetched by one request: about a kilobyte each.
+const ENTRIES_PER_REQUEST: usize = 500;
+
 /// Reads one Bitcoin-like chain.
 pub struct BitcoinReader {
     pub(super) parameters: ChainParameters,
@@ -59,6 +62,12 @@ struct MempoolInfo {
     /// Whether the node has read back the mempool it saved when it was stopped.
     #[serde(default)]
     loaded: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct MempoolEntry {
+    /// When the node took it up, seconds since 1970; kept when the node is restarted.
+    time: i64,
 }
 
 impl BitcoinReader {
@@ -252,13 +261,13 @@ impl ChainReader for BitcoinReader {
         Ok(Some(Block { reference, transfers, unexpected, consumptions, may_hide_payments: false }))
     }
 
-    /// `None` while the node reads back its saved mempool and when it holds more than is looked at.
-    /// A Litecoin payment out of MWEB is not seen before it is in a block, where it has another
+    /// [`ChainError::Transient`] while the node reads back its saved mempool: what it had is there again
+    /// in a moment. `None` when it holds more than is looked at. A Litecoin payment out of MWEB is not seen before it is in a block, where it has another
     /// txid.
     async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError> {
         let info: MempoolInfo = self.rpc.call("getmempoolinfo", json!([])).await?;
         if info.loaded == Some(false) {
-            return Ok(None);
+            return Err(ChainError::Transient("node reads back its mempool".to_owned()));
         }
         if info.size > MAX_WAITING_TRANSACTIONS {
             tracing::warn!(waiting = info.size, "mempool is larger than what is looked at");
@@ -272,6 +281,24 @@ impl ChainReader for BitcoinReader {
         let found = matcher.finish();
         let (transfers, consumptions) = (found.transfers, found.consumptions);
         Ok(Some(Mempool { transfers, consumptions }))
+    }
+
+    /// A node that takes no batches, or does not allow the method, knows no time.
+    async fn waiting_since(&self, txids: &[String]) -> Result<Vec<Option<Micros>>, ChainError> {
+        let mut since = Vec::with_capacity(txids.len());
+        for asked in txids.chunks(ENTRIES_PER_REQUEST) {
+            let params: Vec<_> = asked.iter().map(|txid| json!([txid])).collect();
+            match self.rpc.batch::<MempoolEntry>("getmempoolentry", &params).await {
+                Ok(entries) => since.extend(
+                    entries
+                        .into_iter()
+                        .map(|entry| entry.ok().map(|entry| Micros::from_seconds(entry.time))),
+                ),
+                Err(error @ ChainError::Transient(_)) => return Err(error),
+                Err(_) => since.extend(asked.iter().map(|_| None)),
+            }
+        }
+        Ok(since)
     }
 }
 

@@ -186,14 +186,33 @@ async fn waiting_transactions_are_fetched_once_and_gone_ones_left_out() {
 async fn a_mempool_still_being_read_back_or_too_large_is_no_view() {
     let consumed = HashSet::new();
     let watch = Watch { addresses: &Everything, consumed: &consumed };
-    for (size, loaded) in [(1, false), (MAX_WAITING_TRANSACTIONS + 1, true)] {
+    let of = async |size: usize, loaded: bool| {
         let (reader, _node) = reader(ChainKind::Regtest, move |method, _| match method {
             "getmempoolinfo" => Ok(json!({ "size": size, "loaded": loaded })),
             _ => Ok(json!([PEG_IN_TXID])),
         })
         .await;
-        assert_eq!(reader.mempool(watch).await, Ok(None));
-    }
+        reader.mempool(watch).await
+    };
+    assert!(matches!(of(1, false).await, Err(ChainError::Transient(_))));
+    assert_eq!(of(MAX_WAITING_TRANSACTIONS + 1, true).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_node_tells_since_when_it_has_what_waits_if_it_can() {
+    let (reader, _node) = reader(ChainKind::Regtest, |_, params| match params[0].as_str() {
+        Some(PEG_IN_TXID) => Ok(json!({ "time": 1_700_000_000, "fees": { "base": 0.0001 } })),
+        _ => Err((code::NOT_FOUND, "Transaction not in mempool")),
+    })
+    .await;
+    let asked = [PEG_OUT_TXID.to_owned(), PEG_IN_TXID.to_owned()];
+    let known = Micros::from_seconds(1_700_000_000);
+    assert_eq!(reader.waiting_since(&asked).await, Ok(vec![None, Some(known)]));
+
+    let node = FakeNode::raw(|_| http(403, "Forbidden")).await;
+    let reader = BitcoinReader::new(Network::Ltc, ChainKind::Regtest, &node.settings).unwrap();
+    let answer = reader.waiting_since(&asked).await;
+    assert_eq!(answer, Ok(vec![None, None]), "reading goes on without");
 }
 
 #[tokio::test]

@@ -337,6 +337,17 @@ impl ChainReader for Endpoints {
         self.noted(self.serving().reader.mempool(watch).await)
     }
 
+    /// The serving endpoint may be one that stands still or lacks blocks, if there is no better one.
+    fn is_current(&self) -> bool {
+        let known = self.known();
+        let (state, ..) = known.watchdog.stands(known.watchdog.serving());
+        !matches!(state, EndpointState::Stalled | EndpointState::Behind)
+    }
+
+    async fn waiting_since(&self, txids: &[String]) -> Result<Vec<Option<Micros>>, ChainError> {
+        self.noted(self.serving().reader.waiting_since(txids).await)
+    }
+
     /// Beside the turns of whoever reads blocks: it changes nothing about who serves, and asks nobody who
     /// is not believed.
     async fn balances(&self, at: &BlockRef, keys: &[Vec<u8>]) -> Result<Vec<u128>, ChainError> {

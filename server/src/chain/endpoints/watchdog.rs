@@ -124,7 +124,7 @@ struct Watched {
     error: String,
     /// The highest block it ever stated.
     highest: u64,
-    /// When it last stated a higher one.
+    /// When it last had news: the time that the newest block states which was above all before.
     advanced_at: Micros,
     looks_failed: u32,
     looks_lied: u32,
@@ -199,7 +199,8 @@ impl Watchdog {
                     // Its newest block's own time tells how long it stands still already.
                     one.advanced_at = seen.time.min(now);
                 } else if seen.height > one.highest {
-                    one.advanced_at = now;
+                    // Old blocks are caught up with: that is no news of the chain.
+                    one.advanced_at = seen.time.max(one.advanced_at).min(now);
                 }
                 one.highest = one.highest.max(seen.height);
                 one.looks_lied = if seen.gives_it { 0 } else { one.looks_lied + 1 };

@@ -8,7 +8,7 @@ use super::watchdog::{FAILURES_MAX, Fault, LIES_MAX, Limits, Seen, Turn, Watchdo
 use crate::domain::asset::Network;
 use crate::domain::endpoint::EndpointState as State;
 use crate::domain::time::Micros;
-use Says::{Fork, Head, Lie, Nothing, Unfit};
+use Says::{Fork, Head, Lie, Nothing, Old, Unfit};
 use State::{Behind, Disagrees, Healthy, Lying, Stalled, Unreachable, WentBack};
 
 /// When every story begins.
@@ -21,6 +21,8 @@ enum Says {
     Head(u64),
     /// States this head; above the block its chain is another one.
     Fork(u64, u64),
+    /// States this head, whose block is so many seconds old.
+    Old(u64, u64),
     /// States a head that it does not give.
     Lie(u64),
     Nothing,
@@ -48,6 +50,10 @@ impl Story {
             };
             let look = match *says {
                 Says::Head(height) | Says::Fork(height, _) => seen(height),
+                Says::Old(height, age) => seen(height).map(|seen| {
+                    let age = i64::try_from(age).unwrap();
+                    Seen { time: Micros::from_seconds(self.now.seconds() - age), ..seen }
+                }),
                 Says::Lie(height) => seen(height).map(|seen| Seen { gives_it: false, ..seen }),
                 Says::Nothing => Err(Fault::Unreachable("refused".to_owned())),
                 Says::Unfit => Err(Fault::Unfit("another chain".to_owned())),
@@ -124,6 +130,18 @@ const CASES: &[Case] = &[
     (
         "a new block ends it",
         &[(0, &[Head(100)]), (3_001, &[Head(100)]), (9, &[Head(101)])],
+        &[Healthy],
+        Some(0),
+    ),
+    (
+        "an old block does not: it is catching up",
+        &[(0, &[Head(100)]), (9_001, &[Head(100)]), (9, &[Old(150, 4_000)])],
+        &[Stalled],
+        Some(0),
+    ),
+    (
+        "until it comes to what is new",
+        &[(0, &[Head(100)]), (9_001, &[Old(150, 4_000)]), (9, &[Old(160, 600)])],
         &[Healthy],
         Some(0),
     ),

@@ -157,13 +157,16 @@ async fn twins_that_come_at_once_are_one_and_rivals_are_refused() {
 async fn ids_that_gateways_make_up_stand_for_nothing() {
     let world = World::sandbox(crate::ENGINE, Network::Trc20).await;
     let rest = Rest::of(&world.server);
-    let first = create(&rest, "auto-1", SOUND).await;
-    let second = create(&rest, "auto-1", SOUND).await;
+    let made_up = "auto-0190cafe-0000-4000-8000-00000000f00d";
+    let first = create(&rest, made_up, SOUND).await;
+    let second = create(&rest, made_up, SOUND).await;
     assert_ne!(first.invoice_id(), second.invoice_id());
-    assert_eq!(create(&rest, "auto-1", r#"{"network":"trc20","amount_usd":51}"#).await.status, 200);
-    // Only the very prefix.
-    let own = create(&rest, "Auto-1", SOUND).await.invoice_id();
-    assert_eq!(create(&rest, "Auto-1", SOUND).await.invoice_id(), own);
-    assert_eq!(invoices_so_far(&rest).await, 4);
+    assert_eq!(create(&rest, made_up, r#"{"network":"trc20","amount_usd":51}"#).await.status, 200);
+    // Only the very form.
+    for own in ["Auto-0190cafe-0000-4000-8000-00000000f00d", "auto-1", "auto-renewal-4711"] {
+        let invoice = create(&rest, own, SOUND).await.invoice_id();
+        assert_eq!(create(&rest, own, SOUND).await.invoice_id(), invoice, "{own}");
+    }
+    assert_eq!(invoices_so_far(&rest).await, 6);
     world.finish().await;
 }

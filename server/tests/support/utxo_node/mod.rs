@@ -1,11 +1,13 @@
 //! A private Litecoin Core or bitcoind in regtest, started from `LITECOIND` or `BITCOIND` or from where
 //! `make test` puts it, with a driver that implements `SandboxControl` on it. The driver signs with a
 //! key of its own and never uses the node's wallet: wallets resend what a test had the node forget.
-//! Not here: assertions.
+//! Not here: what it signs (`coins`), assertions.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use std::collections::{HashMap, HashSet};
+mod coins;
+mod control;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,21 +15,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use bitcoin::absolute::LockTime;
 use bitcoin::bech32::{Hrp, segwit};
 use bitcoin::block::Header;
-use bitcoin::consensus::{deserialize, serialize};
-use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
-use bitcoin::sighash::{EcdsaSighashType, SighashCache};
-use bitcoin::transaction::Version;
-use bitcoin::{
-    Amount, Block, CompressedPublicKey, OutPoint, PrivateKey, ScriptBuf, Sequence, Transaction,
-    TxIn, TxOut, Txid, Witness,
-};
+use bitcoin::consensus::deserialize;
+use bitcoin::secp256k1::SecretKey;
+use bitcoin::{Block, PrivateKey, ScriptBuf};
+pub use coins::script_of;
 use cryptopayment::chain::bitcoin::rpc::Rpc;
 use cryptopayment::chain::bitcoin::{RpcAuth, RpcSettings};
-use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
+use cryptopayment::chain::{BlockRef, ChainError};
 use cryptopayment::domain::asset::Network;
 use cryptopayment::domain::time::Micros;
 use serde_json::{Value, json};
@@ -39,11 +35,6 @@ const CALL_TIMEOUT_SECONDS: u64 = 30;
 /// Blocks mined at the start; their coins are spendable 100 blocks later. Stays below height 432,
 /// where MWEB would activate.
 pub const FIRST_BLOCKS: u64 = 350;
-const MATURITY_BLOCKS: u64 = 100;
-const FEE_BASE_UNITS: u64 = 100_000;
-const FEE_UNITS_PER_OUTPUT: u64 = 1_000;
-/// Smaller change goes to the fee.
-const SMALLEST_CHANGE_UNITS: u64 = 100_000;
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,23 +265,6 @@ impl UtxoNode {
         hex::decode(text).map_err(|_| ChainError::Invalid("not hex".to_owned()))
     }
 
-    /// Makes and signs a payment without sending it.
-    pub async fn sign_payment(&self, outputs: &[(String, u128)]) -> Result<Vec<u8>, ChainError> {
-        let outputs = self.outputs(outputs).await?;
-        Ok(serialize(&self.payment(outputs).await?))
-    }
-
-    /// Makes and signs a transaction with these outputs, whatever their scripts.
-    pub async fn payment(&self, outputs: Vec<TxOut>) -> Result<Transaction, ChainError> {
-        let fee = FEE_BASE_UNITS + FEE_UNITS_PER_OUTPUT * outputs.len() as u64;
-        let needed = total(&outputs) + fee;
-        let mut coins = Vec::new();
-        while coins.iter().map(|(_, coin): &(_, TxOut)| coin.value.to_sat()).sum::<u64>() < needed {
-            coins.push(self.coin().await?);
-        }
-        Ok(self.sign(&coins, outputs, fee))
-    }
-
     /// Sends signed bytes; a fee of any height is fine.
     pub async fn send(&self, raw: &[u8]) -> Result<String, ChainError> {
         self.call("sendrawtransaction", json!([hex::encode(raw), 0])).await
@@ -388,221 +362,4 @@ impl UtxoNode {
             time: Micros::from_seconds(header.time.into()),
         })
     }
-
-    /// A coinbase not spent yet, the deepest first: forks of the newest blocks leave it alone.
-    pub async fn coin(&self) -> Result<(OutPoint, TxOut), ChainError> {
-        let own = self.own_script();
-        loop {
-            let height = self.next_coin.fetch_add(1, Ordering::Relaxed);
-            if height + MATURITY_BLOCKS > self.height().await? {
-                return Err(ChainError::Invalid("no spendable coin left: mine more".to_owned()));
-            }
-            let coinbase = self.block(height).await?.txdata.swap_remove(0);
-            let outpoint = OutPoint { txid: coinbase.compute_txid(), vout: 0 };
-            if coinbase.output[0].script_pubkey == own {
-                return Ok((outpoint, coinbase.output[0].clone()));
-            }
-        }
-    }
-
-    async fn outputs(&self, wanted: &[(String, u128)]) -> Result<Vec<TxOut>, ChainError> {
-        let mut outputs = Vec::new();
-        for (address, units) in wanted {
-            let answer: Value = self.call("validateaddress", json!([address])).await?;
-            let script = answer["scriptPubKey"]
-                .as_str()
-                .and_then(|text| ScriptBuf::from_hex(text).ok())
-                .ok_or_else(|| ChainError::Invalid(format!("not an address: {address}")))?;
-            let units = u64::try_from(*units)
-                .map_err(|_| ChainError::Invalid(format!("no such amount: {units}")))?;
-            outputs.push(TxOut { value: Amount::from_sat(units), script_pubkey: script });
-        }
-        Ok(outputs)
-    }
-
-    /// What each input of a transaction spends.
-    async fn spent_by(
-        &self,
-        transaction: &Transaction,
-    ) -> Result<Vec<(OutPoint, TxOut)>, ChainError> {
-        let mut coins = Vec::new();
-        for input in &transaction.input {
-            let OutPoint { txid, vout } = input.previous_output;
-            let raw = self.raw_transaction(&txid.to_string()).await?;
-            let before: Transaction = deserialize(&raw).unwrap();
-            coins.push((input.previous_output, before.output[vout as usize].clone()));
-        }
-        Ok(coins)
-    }
-
-    /// A signed transaction that spends what `old` spends, for a higher fee and fee rate.
-    pub async fn conflicting(
-        &self,
-        old: &Transaction,
-        wanted: &[(String, u128)],
-    ) -> Result<Transaction, ChainError> {
-        let coins = self.spent_by(old).await?;
-        let spent: u64 = coins.iter().map(|(_, coin)| coin.value.to_sat()).sum();
-        let mut outputs = self.outputs(wanted).await?;
-        if outputs.is_empty() {
-            let value = Amount::from_sat(FEE_BASE_UNITS);
-            outputs.push(TxOut { value, script_pubkey: self.strange_script() });
-        }
-        let old_fee = spent - total(&old.output);
-        let fee = old_fee * (outputs.len() as u64 + 1) + FEE_BASE_UNITS;
-        if spent < total(&outputs) + fee {
-            return Err(ChainError::Invalid("the replaced inputs are worth too little".to_owned()));
-        }
-        Ok(self.sign(&coins, outputs, fee))
-    }
-
-    /// Spends `coins`, all of the driver's own script; signals that it may be replaced (BIP 125).
-    pub fn sign(&self, coins: &[(OutPoint, TxOut)], output: Vec<TxOut>, fee: u64) -> Transaction {
-        self.sign_in_sequence(coins, output, fee, Sequence::ENABLE_RBF_NO_LOCKTIME)
-    }
-
-    /// The same with a sequence of the caller's for every input.
-    pub fn sign_in_sequence(
-        &self,
-        coins: &[(OutPoint, TxOut)],
-        output: Vec<TxOut>,
-        fee: u64,
-        sequence: Sequence,
-    ) -> Transaction {
-        Self::sign_by(&self.key, coins, output, fee, sequence)
-    }
-
-    /// The same for coins of another key, which also has the change.
-    pub fn sign_by(
-        key: &PrivateKey,
-        coins: &[(OutPoint, TxOut)],
-        mut output: Vec<TxOut>,
-        fee: u64,
-        sequence: Sequence,
-    ) -> Transaction {
-        let secp = Secp256k1::new();
-        let own = script_of(key);
-        let spent: u64 = coins.iter().map(|(_, coin)| coin.value.to_sat()).sum();
-        let change = spent - total(&output) - fee;
-        if change >= SMALLEST_CHANGE_UNITS {
-            output.push(TxOut { value: Amount::from_sat(change), script_pubkey: own.clone() });
-        }
-        let input = coins
-            .iter()
-            .map(|(outpoint, _)| TxIn {
-                previous_output: *outpoint,
-                script_sig: ScriptBuf::new(),
-                sequence,
-                witness: Witness::new(),
-            })
-            .collect();
-        let unsigned =
-            Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input, output };
-        let public = CompressedPublicKey::from_private_key(&secp, key).unwrap();
-        let mut cache = SighashCache::new(unsigned);
-        for (index, (_, coin)) in coins.iter().enumerate() {
-            let all = EcdsaSighashType::All;
-            let hash = cache.p2wpkh_signature_hash(index, &own, coin.value, all).unwrap();
-            let signature = secp.sign_ecdsa(&Message::from(hash), &key.inner);
-            let signature = bitcoin::ecdsa::Signature { signature, sighash_type: all };
-            *cache.witness_mut(index).unwrap() = Witness::p2wpkh(&signature, &public.0);
-        }
-        cache.into_transaction()
-    }
-}
-
-#[async_trait]
-impl SandboxControl for UtxoNode {
-    async fn pay(&self, outputs: &[(String, u128)]) -> Result<String, ChainError> {
-        let raw = self.sign_payment(outputs).await?;
-        self.send(&raw).await
-    }
-
-    async fn replace(&self, txid: &str, outputs: &[(String, u128)]) -> Result<String, ChainError> {
-        self.call::<Value>("getmempoolentry", json!([txid])).await?;
-        let old: Transaction = deserialize(&self.raw_transaction(txid).await?).unwrap();
-        let new = self.conflicting(&old, outputs).await?;
-        self.send(&serialize(&new)).await
-    }
-
-    /// Restarts the node without its saved mempool and sends it again what else waited (but for
-    /// what spends the forgotten transaction, which cannot wait without it).
-    async fn evict(&self, txid: &str) -> Result<(), ChainError> {
-        self.call::<Value>("getmempoolentry", json!([txid])).await?;
-        let entries: HashMap<String, Value> = self.call("getrawmempool", json!([true])).await?;
-        let depth = |entry: &Value| entry["ancestorcount"].as_u64();
-        let mut others: Vec<_> = entries.iter().filter(|(other, _)| *other != txid).collect();
-        others.sort_by_key(|(_, entry)| depth(entry));
-        let descends = |entry: &Value| entry["depends"].as_array().unwrap().clone();
-        let mut gone = HashSet::from([txid.to_owned()]);
-        let mut kept = Vec::new();
-        for (other, entry) in others {
-            if descends(entry).iter().any(|parent| gone.contains(parent.as_str().unwrap())) {
-                gone.insert(other.clone());
-            } else {
-                kept.push(self.raw_transaction(other).await?);
-            }
-        }
-        self.stop().await;
-        std::fs::remove_file(self.datadir.path().join("regtest/mempool.dat")).unwrap();
-        self.run().await;
-        for raw in kept {
-            self.send(&raw).await?;
-        }
-        Ok(())
-    }
-
-    async fn mine(&self, blocks: u32) -> Result<BlockRef, ChainError> {
-        self.generate(blocks.into()).await?;
-        self.tip().await
-    }
-
-    /// Only without MWEB (`generateblock` fails after its activation). Transactions that spend one
-    /// that is no longer there are unconfirmed with it.
-    async fn fork(&self, depth: u32, fates: &[(String, ForkFate)]) -> Result<BlockRef, ChainError> {
-        let fates: HashMap<&str, &ForkFate> =
-            fates.iter().map(|(txid, fate)| (txid.as_str(), fate)).collect();
-        let tip = self.height().await?;
-        let mut gone: HashSet<Txid> = HashSet::new();
-        let mut replacements = Vec::new();
-        for height in tip + 1 - u64::from(depth)..=tip {
-            let mut included = Vec::new();
-            for transaction in self.block(height).await?.txdata.into_iter().skip(1) {
-                let txid = transaction.compute_txid();
-                let lost = transaction.input.iter().any(|i| gone.contains(&i.previous_output.txid));
-                let fate = fates.get(txid.to_string().as_str()).copied();
-                let new = match fate.unwrap_or(&ForkFate::Keep) {
-                    ForkFate::Keep if !lost => transaction,
-                    ForkFate::DoubleSpend => {
-                        gone.insert(txid);
-                        self.conflicting(&transaction, &[]).await?
-                    }
-                    ForkFate::Keep | ForkFate::Unconfirm => {
-                        gone.insert(txid);
-                        continue;
-                    }
-                };
-                included.push(hex::encode(serialize(&new)));
-            }
-            replacements.push(included);
-        }
-        replacements.push(Vec::new());
-        if depth > 0 {
-            self.invalidate(&self.block_hash(tip + 1 - u64::from(depth)).await?).await?;
-        }
-        for included in &replacements {
-            self.generate_exactly(included).await?;
-        }
-        self.tip().await
-    }
-}
-
-/// The script that a key's coins have: P2WPKH.
-pub fn script_of(key: &PrivateKey) -> ScriptBuf {
-    let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), key).unwrap();
-    ScriptBuf::new_p2wpkh(&public.wpubkey_hash())
-}
-
-fn total(outputs: &[TxOut]) -> u64 {
-    outputs.iter().map(|output| output.value.to_sat()).sum()
 }

@@ -1,0 +1,106 @@
+//! The places of deliveries under way in this process, and which merchants hold them: receivers that do
+//! not answer hold up their own merchant and leave places for all others. Not here: sending (`deliver`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+/// Places, some of which are held.
+#[derive(Clone)]
+pub struct Places {
+    places_max: usize,
+    held: Arc<Mutex<HashMap<Uuid, usize>>>,
+}
+
+/// What may be begun now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Room {
+    /// How many deliveries.
+    pub places: usize,
+    /// Merchants that hold as many places as are left for everybody: nothing of theirs.
+    pub crowding: Vec<Uuid>,
+}
+
+/// A held place, free again when this is dropped.
+pub struct Place {
+    merchant_id: Uuid,
+    held: Arc<Mutex<HashMap<Uuid, usize>>>,
+}
+
+impl Places {
+    /// `places_max` places, at least one.
+    pub fn new(places_max: usize) -> Self {
+        Self { places_max: places_max.max(1), held: Arc::default() }
+    }
+
+    /// What may be begun: half of what is free at the most, and nothing of a merchant that holds as much
+    /// as is free. So whoever takes all that it may leaves a part of the places, the next one a part of
+    /// that, and the one after them finds some.
+    pub fn room(&self) -> Room {
+        let held = lock(&self.held);
+        let free = self.places_max.saturating_sub(held.values().sum());
+        let crowds = |(merchant, count): (&Uuid, &usize)| (*count >= free).then_some(*merchant);
+        Room { places: free.div_ceil(2), crowding: held.iter().filter_map(crowds).collect() }
+    }
+
+    /// Takes a place for a delivery of this merchant's.
+    pub fn take(&self, merchant_id: Uuid) -> Place {
+        *lock(&self.held).entry(merchant_id).or_default() += 1;
+        Place { merchant_id, held: Arc::clone(&self.held) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = lock(&self.held);
+        if let Some(count) = held.get_mut(&self.merchant_id) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.merchant_id);
+            }
+        }
+    }
+}
+
+fn lock(held: &Mutex<HashMap<Uuid, usize>>) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes all that this merchant may have, as one claim after the other would.
+    fn greedy(places: &Places, merchant: Uuid) -> Vec<Place> {
+        let mut taken = Vec::new();
+        loop {
+            let room = places.room();
+            if room.places == 0 || room.crowding.contains(&merchant) {
+                return taken;
+            }
+            taken.extend((0..room.places).map(|_| places.take(merchant)));
+        }
+    }
+
+    #[test]
+    fn whoever_takes_all_it_may_leaves_places_for_the_next() {
+        let places = Places::new(64);
+        let merchants: Vec<Uuid> = (1..=7).map(Uuid::from_u128).collect();
+        let taken: Vec<Vec<Place>> =
+            merchants.iter().map(|merchant| greedy(&places, *merchant)).collect();
+        let counts: Vec<usize> = taken.iter().map(Vec::len).collect();
+        assert_eq!(counts, [32, 16, 8, 4, 2, 1, 1]);
+        assert_eq!(places.room().places, 0);
+        drop(taken);
+        assert_eq!(places.room(), Room { places: 32, crowding: Vec::new() });
+    }
+
+    #[test]
+    fn one_place_serves_everybody_in_turn() {
+        let places = Places::new(0);
+        for merchant in [1, 1, 2].map(Uuid::from_u128) {
+            assert_eq!(greedy(&places, merchant).len(), 1);
+        }
+    }
+}
