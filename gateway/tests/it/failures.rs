@@ -127,6 +127,10 @@ async fn the_request_id_of_an_error_finds_its_cause_in_the_log() {
     let lines = Lines::default();
     let writer = lines.clone();
     let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    // Of one subscriber alone, tracing asks the thread that first comes to a line whether it is logged, and
+    // that may be another test's, which has none.
+    let silent = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
+    let _second = tracing::Dispatch::new(silent);
     let _until_the_end = tracing::subscriber::set_default(log);
     for (code, how, message) in [
         (13, "because", "the upstream failed"),
