@@ -87,7 +87,9 @@ impl Deliverer {
         }
         let Room { places, crowding } = self.places.room();
         if places == 0 {
-            under_way.join_next().await.map(said);
+            if let Some(ended) = under_way.join_next().await {
+                said(ended);
+            }
             return Ok(Step::More);
         }
         let limit = u32::try_from(places).unwrap_or(u32::MAX).min(CLAIMED_MAX);

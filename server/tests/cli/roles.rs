@@ -17,6 +17,7 @@ use crate::support::audit;
 use crate::support::clock::MovedClock;
 use crate::support::exchanges::{Act, Exchanges};
 use crate::support::parts;
+use crate::support::rest::answer;
 use crate::support::server::{DEADLINE, Engine, eventually, fresh_database, install_tls};
 
 /// Where a price comes from that all three exchanges agreed on.
@@ -242,10 +243,10 @@ async fn one_worker_and_two_apis_are_one_deployment() {
     let seconds = 86_400;
     through_one.sandbox().advance_clock(seconds).await.unwrap();
     let page = format!("http://{}/checkout/v1/invoices/{}", other.address(), invoice.id);
+    let http = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build().unwrap();
     eventually("its clock is moved", || async {
-        let seen = reqwest::get(&page).await.unwrap().text().await.unwrap();
-        let seen: Value = serde_json::from_str(&seen).unwrap();
-        (seen["clock_ahead_seconds"] == seconds).then_some(())
+        let seen = answer(http.get(&page)).await.json();
+        (seen["checkout"]["clock_ahead_seconds"] == seconds).then_some(())
     })
     .await;
 
