@@ -195,8 +195,9 @@ impl Story {
         }
         chain.fork(1, &[]).await.unwrap();
         if self.created.is_multiple_of(2) {
+            // Another one each time: what changes nothing is not written.
             let change = UpdateWebhookEndpointRequest {
-                url: Some(self.receiver.url.clone()),
+                url: Some(format!("{}/{}", self.receiver.url, self.created)),
                 events: Vec::new(),
             };
             let _ = client.update_webhook_endpoint(change).await;
