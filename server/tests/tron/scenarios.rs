@@ -223,8 +223,8 @@ async fn finality_that_trails_holds_what_asks_for_it_and_says_so() {
         (own.scanned_height == tip.height).then_some(())
     })
     .await;
-    let waiting = world.client.get_invoice(&invoice.id).await.unwrap();
-    assert_eq!(waiting.status(), Status::Confirming, "nothing is final yet");
+    // Reading a block and judging its invoices are two units of work.
+    world.wait(&invoice, Status::Confirming, Exception::None).await;
     world.wait_available_and_pending(0, asked(&invoice)).await;
     assert_eq!(is_late(&world, &invoice).await, IN_TIME);
 
