@@ -42,6 +42,8 @@ impl Parted {
         let (paid, unpaid) = (world.invoice().await, world.invoice().await);
         let txid = world.pay(&paid, 1, 1).await;
         world.wait_seen(&paid, &txid).await;
+        // Judged while the nodes still agree: later it is to stand as it does.
+        world.wait(&paid, Status::Confirming, Exception::None).await;
         let parted = Self { start, second, paid, unpaid };
         parted.mine(PARTED_BLOCKS).await;
         parted.wait_looked("they contradict each other", EndpointState::Disagrees).await;

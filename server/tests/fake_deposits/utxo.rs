@@ -100,6 +100,8 @@ async fn unconfirmed_and_replaced(world: &World, node: &UtxoNode) {
 
     let invoice = world.invoice().await;
     let waiting = final_payment(world, node, &invoice).await;
+    // Only what was told to the merchant is taken back: seeing and judging are two units of work.
+    world.wait(&invoice, Status::Confirming, Exception::None).await;
     let conflict = node.conflicting(&waiting, &[]).await.unwrap();
     mine_exactly(node, &[&conflict]).await;
     world.wait(&invoice, Status::Pending, Exception::Reorged).await;

@@ -14,6 +14,8 @@ use crate::support::server::eventually;
 
 /// The golden answers, `== name` before each.
 const GOLDEN: &str = include_str!("../fixtures/golden/rest.txt");
+/// Ethereum, BNB Smart Chain and TRON.
+const NETWORKS_WITH_FINALITY: usize = 3;
 
 /// The golden answer of that name.
 fn golden(name: &str) -> &'static str {
@@ -244,6 +246,13 @@ async fn what_changes_and_tests_is_answered_as_documented() {
     let cancel = format!("/api/v1/invoices/{}/cancel", created.invoice_id());
     same("cancel invoice", &rest.post(&cancel, "{}").await.body);
     same("balances empty full", &rest.get("/api/v1/balances?view=full").await.body);
+    // Addresses are handed out before the first read of their network has ended.
+    eventually("each network that has finality was read", || async {
+        let networks = world.client.networks().await.unwrap();
+        let read = networks.iter().filter(|one| one.finalized_height.is_some()).count();
+        (read == NETWORKS_WITH_FINALITY).then_some(())
+    })
+    .await;
     let mut networks = rest.get("/api/v1/networks?view=full").await.body;
     for key in ["lag_seconds", "scanned_height", "node_height"] {
         networks = unnumbered(&networks, key);

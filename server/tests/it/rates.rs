@@ -260,7 +260,8 @@ async fn each_source_tells_its_last_quotes_and_what_is_wrong() {
     exchanges.act(Kraken, Act::Price(r#""60000.00""#));
     exchanges.act(Coinbase, Act::Hangs);
     exchanges.act(Binance, Act::Price(r#""60100.00""#));
-    let limits = Limits { total_seconds_max: 1, ..Limits::default() };
+    // Short for the one that hangs, and long enough for those that answer, on a busy machine too.
+    let limits = Limits { total_seconds_max: 5, ..Limits::default() };
     let market = market(&exchanges, &clock, limits);
     for exchange in Exchange::ALL {
         market.poll(exchange).await;
@@ -275,7 +276,7 @@ async fn each_source_tells_its_last_quotes_and_what_is_wrong() {
     assert_eq!(kraken.url, exchanges.url(Kraken));
     assert!(coinbase.quotes.is_empty());
     let error = &coinbase.last_error.as_ref().unwrap();
-    assert!(error.text.contains("did not answer within 1 seconds"), "{error:?}");
+    assert!(error.text.contains("did not answer within 5 seconds"), "{error:?}");
     assert!(error.age >= Duration::from_secs(60), "{error:?}");
     // The bad answer left the quote of before; the good prices beside it are new.
     let error = &binance.last_error.as_ref().unwrap().text;

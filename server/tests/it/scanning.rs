@@ -1,6 +1,7 @@
 //! The scanner alone on a simulated chain: where it begins, and up to when it says that it has seen
 //! everything. Not here: what it finds (`networks`), many addresses (`loading`).
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +17,9 @@ use cryptopayment::store::cursor::{self, Cursor};
 use crate::support::clock::MovedClock;
 use crate::support::core::{Core, NETWORK, request};
 use crate::support::distant::{catch_up, scanner, simulated};
+
+/// Seconds before now of what counts from its read, which may take a while on a busy machine.
+const AT_THE_READ: RangeInclusive<i64> = -30..=0;
 
 async fn cursor_of(core: &Core) -> Cursor {
     cursor::get(&core.db, NETWORK).await.unwrap().unwrap()
@@ -141,7 +145,7 @@ async fn time_stands_still_while_the_node_does() {
 }
 
 /// What a payment of the mempool counts from, when nobody looked for the `away` last seconds and the node
-/// has it for `since` seconds: seconds before now.
+/// has it for `since` seconds: seconds before now. It is read a moment after now.
 async fn counts_from(away: i64, since: Option<i64>) -> i64 {
     let (_directory, core, chain) = simulated(crate::ENGINE).await;
     let clock = MovedClock::new();
@@ -167,8 +171,10 @@ async fn counts_from(away: i64, since: Option<i64>) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_made_while_nobody_looked_counts_from_when_the_node_saw_it() {
     assert_eq!(counts_from(600, Some(400)).await, 400);
-    assert_eq!(counts_from(600, None).await, 0, "where the node does not know");
-    assert_eq!(counts_from(600, Some(-90)).await, 0, "a node's clock does not foretell");
+    let unknown = counts_from(600, None).await;
+    assert!(AT_THE_READ.contains(&unknown), "where the node does not know: {unknown}");
+    let foretold = counts_from(600, Some(-90)).await;
+    assert!(AT_THE_READ.contains(&foretold), "a node's clock does not foretell: {foretold}");
     let earliest = counts_from(600, Some(9_000)).await;
     assert!(
         (600..630).contains(&earliest),

@@ -82,8 +82,10 @@ async fn play_all(network: Network) {
         let short = i64::try_from(SHORT_LIFETIME.as_secs()).unwrap();
         assert_eq!(lives == short, scenario.needs_expiry(), "{scenario:?} lives {lives} s");
         if scenario == Scenario::Underpaid {
-            // In time; how it stands then lasts as short as it lives.
-            world.wait_until(&invoice, "a part paid", |now| now.paid_units != "0").await;
+            // In time; how it stands then lasts as short as it lives. Judged, not only seen: from then
+            // on it is told in two events, whenever its time is over.
+            let is_judged = |now: &Invoice| now.exception() == Exception::Underpaid;
+            world.wait_until(&invoice, "a part paid", is_judged).await;
         }
         invoices.push((scenario, invoice));
     }
@@ -260,7 +262,8 @@ async fn what_can_not_be_played_is_refused_by_name() {
     let request =
         sandbox_v1::PayInvoiceRequest { invoice_id: paid.id.clone(), ..Default::default() };
     sandbox.pay(request).await.unwrap();
-    world.wait(&paid, Status::Confirming, Exception::None).await;
+    // The scenarios mine meanwhile: it may be confirmed before anybody sees it confirming.
+    world.wait_until(&paid, "paid in full", |now| now.status() != Status::Pending).await;
     let error = sandbox.play(&paid.id, Played::Late).await.unwrap_err();
     assert_eq!(error.reason(), Some("SANDBOX_REFUSED"), "something was paid already");
     for (invoice, scenario) in [(&plain, Scenario::Overpaid), (&named, Scenario::Paid)] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
-use super::server::TestServer;
+use super::server::{TestServer, eventually};
 
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -42,11 +42,16 @@ impl Answer {
     }
 }
 
-/// The value of a sample of a server whose metrics are on; `None` where it is not told.
+/// The value of a sample of a server whose metrics are on; `None` where it is not told. Asks again while the
+/// figures take longer than a scrape may.
 pub async fn metric(server: &TestServer, sample: &str) -> Option<u64> {
     let address = server.metrics_address().expect("metrics are on");
     let http = Client::builder().timeout(ANSWER_MAX).no_proxy().build().unwrap();
-    let told = answer(http.get(format!("http://{address}/metrics"))).await;
+    let told = eventually("figures at hand", || async {
+        let told = answer(http.get(format!("http://{address}/metrics"))).await;
+        (told.status == 200).then_some(told)
+    })
+    .await;
     let line = told.body.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '))?;
     Some(line.parse().unwrap_or_else(|_| panic!("{sample} {line}")))
 }
