@@ -1,7 +1,6 @@
 //! The scanner alone on a simulated chain: where it begins, and up to when it says that it has seen
 //! everything. Not here: what it finds (`networks`), many addresses (`loading`).
 
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +18,7 @@ use crate::support::core::{Core, NETWORK, request};
 use crate::support::distant::{catch_up, scanner, simulated};
 
 /// Seconds before now of what counts from its read, which may take a while on a busy machine.
-const AT_THE_READ: RangeInclusive<i64> = -30..=0;
+const AT_THE_READ: std::ops::RangeInclusive<i64> = -30..=0;
 
 async fn cursor_of(core: &Core) -> Cursor {
     cursor::get(&core.db, NETWORK).await.unwrap().unwrap()
