@@ -42,13 +42,7 @@ async fn scrape_at(address: SocketAddr, accept: &str) -> Answer {
     answer(http.get(format!("http://{address}/metrics")).header("accept", accept)).await
 }
 
-async fn told(server: &TestServer) -> String {
-    let got = scrape(server, "text/plain").await;
-    assert_eq!(got.status, 200, "{}", got.body);
-    got.body
-}
-
-/// The same; `None` while the figures take longer than a scrape may.
+/// What is told as text; `None` while the figures take longer than a scrape may.
 async fn told_if_at_hand(server: &TestServer) -> Option<String> {
     let got = scrape(server, "text/plain").await;
     assert!(matches!(got.status, 200 | 503), "{}", got.body);
@@ -142,7 +136,11 @@ async fn it_is_told_in_the_form_that_was_asked_for_and_all_of_it_is_documented()
     let of = |answer: &Answer| answer.headers["content-type"].to_str().unwrap().to_owned();
     assert_eq!(of(&open), "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(open.body.ends_with("# EOF\n"));
-    let plain = scrape(&server, "*/*").await;
+    let plain = eventually("figures at hand", || async {
+        let plain = scrape(&server, "*/*").await;
+        (plain.status == 200).then_some(plain)
+    })
+    .await;
     assert_eq!(of(&plain), "text/plain; version=0.0.4; charset=utf-8");
     let names: Vec<&str> = plain
         .body
@@ -271,7 +269,7 @@ async fn renamed(db: &DatabaseConnection, from: &str, to: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_does_not_answer_is_told_and_not_waited_for() {
     let server = TestServer::with(crate::ENGINE, ON).await;
-    told(&server).await;
+    eventually("figures at hand", || told_if_at_hand(&server)).await;
     let db = Database::connect(&server.database_url).await.unwrap();
     let held = match crate::ENGINE {
         Engine::Postgres => {
