@@ -26,6 +26,8 @@ use Exchange::{Binance, Coinbase, Kraken};
 const PRICED: [Asset; 3] = [Asset::Btc, Asset::Ltc, Asset::Eth];
 /// More than the default of `rates.market.stale_seconds_max`.
 const STALE_SECONDS: i64 = 300;
+/// As many addresses as in other tests, leased a few at a time.
+const POOL: &str = "[pool]\naddresses_low = 20\naddresses_batch = 40\naddresses_leased = 5\n";
 /// `rate_source` when all three agree, as it stands in JSON.
 const ALL: &str = "\"median(kraken,coinbase,binance)\"";
 /// What is set to run the test against the real exchanges.
@@ -44,7 +46,8 @@ impl Shop {
     async fn start() -> Self {
         let clock = MovedClock::new();
         let exchanges = Exchanges::start(&clock).await;
-        let settings = exchanges.settings();
+        // Each leap of the clock ends the leases of addresses: a few at a time, so that the pool lasts.
+        let settings = format!("{}{POOL}", exchanges.settings());
         let server = TestServer::with_clock(crate::ENGINE, &settings, Some(clock.clone())).await;
         Self { rest: Rest::of(&server), server, exchanges, clock }
     }
