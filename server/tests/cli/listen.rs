@@ -9,6 +9,7 @@ use cryptopayment_sdk::CreateInvoice;
 use cryptopayment_sdk::v1::UpdateWebhookEndpointRequest;
 
 use crate::program::{beside, confirmed_invoice, connection, program, run};
+use crate::support::parts::own_address;
 use crate::support::receiver::Receiver;
 use crate::support::server::{Engine, TestServer, eventually};
 
@@ -20,10 +21,6 @@ impl Drop for Stopped {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn told(server: &TestServer, receiver: &Receiver) {
@@ -77,7 +74,7 @@ async fn what_is_forwarded_is_what_is_delivered() {
 async fn the_documented_handler_accepts_what_is_forwarded() {
     let server = TestServer::start(Engine::Sqlite).await;
     let log = server.directory.path().join("webhook.log");
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = own_address().to_string();
     let php = std::env::var("PHP").unwrap_or_else(|_| "php".to_owned());
     let handler = Command::new(php)
         .args(["-S", &address])
@@ -111,7 +108,7 @@ async fn the_documented_handler_accepts_what_is_forwarded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_goes_on_where_it_was_after_a_lost_connection() {
-    let settings = format!("[http]\nlisten = \"127.0.0.1:{}\"", free_port());
+    let settings = format!("[http]\nlisten = \"{}\"", own_address());
     let mut server = TestServer::with(Engine::Sqlite, &settings).await;
     let local = Receiver::start().await;
     let mut command = program();

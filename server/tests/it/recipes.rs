@@ -1,6 +1,7 @@
 //! The documented PHP, Node and Python programs, run as separate programs with nothing changed but the
 //! base URL and the keys; and the documented PHP handler under `php -S`, told real events.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use cryptopayment::domain::asset::Network;
 use cryptopayment_sdk::v1::{self, InvoiceException, InvoiceStatus, UpdateWebhookEndpointRequest};
 
 use crate::conformance::world::World;
+use crate::support::parts::own_address;
 use crate::support::server::eventually;
 
 /// A program beside the tests.
@@ -68,18 +70,18 @@ pub struct Handler {
 impl Handler {
     /// The documented handler under `php -S`.
     pub async fn start(app_key: &str, log: &Path) -> Self {
-        let port = free_port();
+        let address = own_address();
         let mut command = interpreter("PHP", "php");
-        command.args(["-S", &format!("127.0.0.1:{port}")]).arg(recipe("webhook.php"));
-        Self::run(command.env("APP_KEY", app_key).env("WEBHOOK_LOG", log), port).await
+        command.args(["-S", &address.to_string()]).arg(recipe("webhook.php"));
+        Self::run(command.env("APP_KEY", app_key).env("WEBHOOK_LOG", log), address).await
     }
 
-    /// Starts a program that will listen on a port, and waits until it does.
-    pub async fn run(command: &mut Command, port: u16) -> Self {
+    /// Starts a program that will listen on an address, and waits until it does.
+    pub async fn run(command: &mut Command, address: SocketAddr) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let handler = Self { url: format!("http://127.0.0.1:{port}/webhook"), child };
+        let handler = Self { url: format!("http://{address}/webhook"), child };
         eventually("the handler answers", || async {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+            tokio::net::TcpStream::connect(address).await.ok()
         })
         .await;
         handler
@@ -167,7 +169,9 @@ async fn the_guides_receivers_take_real_events_and_refuse_forged_ones() {
         command.arg(recipe(&format!("receiver.{extension}")));
         command.env("APP_KEY", &world.server.app_key).env("APP_KEYS", &keys);
         command.env("SIGNING_SECRET", &secret).env("PORT", port.to_string());
-        let handler = Handler::run(&mut command, port).await;
+        // Two of them are told nothing but a port.
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let handler = Handler::run(&mut command, address).await;
         let change =
             UpdateWebhookEndpointRequest { url: Some(handler.url.clone()), events: Vec::new() };
         world.client.update_webhook_endpoint(change).await.unwrap();

@@ -2,6 +2,7 @@
 //! names instead, and how they are run. A part that is missing fails the test that needs it.
 
 use std::ffi::{OsStr, OsString};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -136,6 +137,15 @@ fn proto_files(root: &Path, folder: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// An address for a program that can not be given port 0, or comes back to the port that it had. It is this
+/// test's alone: the whole of 127.0.0.0/8 is loopback, and nobody else listens on, or calls from, an address
+/// that is drawn from it.
+pub fn own_address() -> SocketAddr {
+    let [a, b, c, ..] = uuid::Uuid::new_v4().into_bytes().map(|byte| byte % 250 + 1);
+    let socket = std::net::TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0));
+    socket.unwrap().local_addr().unwrap()
 }
 
 /// Runs a program to its end and returns what it printed. That it fails, or does not end, is said
