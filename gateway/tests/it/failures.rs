@@ -219,11 +219,8 @@ async fn an_upstream_that_does_not_speak_grpc_is_a_bad_gateway() {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_unavailable() {
-    // A port that was free a moment ago and has no listener now.
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    drop(socket);
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    // Nobody listens there, and nobody is given it.
+    let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
     let gateway = Gateway::new(&DESCRIPTOR_SET, settings()).unwrap();
     let request = Request::get("/api/v1/stock").body(Full::new(Bytes::new())).unwrap();
     let answer = gateway.into_service(channel).oneshot(request).await.unwrap();

@@ -262,7 +262,8 @@ async fn with_settings(home: &Path, settings: &str) -> Said {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_node_and_a_taken_port_are_found() {
     let home = tempfile::tempdir().unwrap();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nobody listens there, and nobody is given it.
+    let closed = "127.0.0.1:1";
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let node = format!(
         "[networks.ltc]\nbackend = \"node\"\nchain = \"regtest\"\nnode = {{ url = \"http://{closed}/\" }}\n"
