@@ -1,5 +1,5 @@
-//! A system clock that a test can move, with sleeps that are short: what waits 20 seconds between two
-//! looks looks ten times a second. Everything else is the real world's.
+//! A system clock that a test can move and hold, with sleeps that are short: what waits 20 seconds between
+//! two looks looks ten times a second. Everything else is the real world's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,17 +17,24 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 pub struct MovedClock {
     system: Env,
     ahead: Arc<AtomicI64>,
+    /// Where it is held, microseconds; 0 while it goes.
+    held: Arc<AtomicI64>,
 }
 
 impl MovedClock {
     /// A clock that tells the time.
     pub fn new() -> Self {
-        Self { system: Env::system(), ahead: Arc::default() }
+        Self { system: Env::system(), ahead: Arc::default(), held: Arc::default() }
     }
 
     /// Moves it forward; back, if negative.
     pub fn advance(&self, seconds: i64) {
         self.ahead.fetch_add(seconds * 1_000_000, Ordering::AcqRel);
+    }
+
+    /// Holds it: from here on it goes only as far as it is moved, however slow the machine is.
+    pub fn hold(&self) {
+        self.held.store(self.system.system_now().0, Ordering::Release);
     }
 
     /// A world with this clock.
@@ -39,7 +46,9 @@ impl MovedClock {
 #[async_trait]
 impl Clock for MovedClock {
     fn now(&self) -> Micros {
-        Micros(self.system.system_now().0 + self.ahead.load(Ordering::Acquire))
+        let held = self.held.load(Ordering::Acquire);
+        let goes_from = if held == 0 { self.system.system_now().0 } else { held };
+        Micros(goes_from + self.ahead.load(Ordering::Acquire))
     }
 
     async fn sleep(&self, duration: Duration) {
