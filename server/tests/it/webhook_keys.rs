@@ -13,7 +13,7 @@ use reqwest::Method;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 
 use super::recipes::{Handler, interpreter, recipe};
-use super::webhooks::told_the_documented_two;
+use super::webhooks::{recorded, told_the_documented_two};
 use crate::conformance::world::World;
 use crate::support::receiver::Delivery;
 use crate::support::rest::{Rest, answer};
@@ -41,6 +41,8 @@ async fn a_retry_after_activation_is_signed_with_the_new_key() {
     let invoice = world.invoice().await;
     world.pay(&invoice, 1, 1).await;
     world.receiver.wait_for(1).await;
+    // The retry is a minute after the attempt is over, which is a moment after it came.
+    recorded(&world, 1).await;
 
     let refused = world.client.send_test_with_next_app_key().await.unwrap_err();
     assert_eq!(refused.reason(), Some("APP_KEY_NEXT_MISSING"));

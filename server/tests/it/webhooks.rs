@@ -69,7 +69,7 @@ async fn a_failing_receiver_is_tried_six_times_on_the_documented_schedule() {
 }
 
 /// Waits until the server has written down that many attempts: the next delay counts from there.
-async fn recorded(world: &World, count: usize) {
+pub async fn recorded(world: &World, count: usize) {
     let db = sea_orm::Database::connect(&world.server.database_url).await.unwrap();
     let sql = "SELECT COUNT(*) AS n FROM delivery_attempt";
     crate::support::server::eventually("attempt written down", || async {
