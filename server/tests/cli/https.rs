@@ -4,7 +4,7 @@
 use cryptopayment_sdk::v1::UpdateWebhookEndpointRequest;
 
 use crate::program::{Said, confirmed_invoice, program, run};
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Delivery, Receiver};
 use crate::support::server::{Engine, TestServer};
 use crate::tls_proxy::{TlsProxy, authority};
 
@@ -29,23 +29,25 @@ async fn through(proxy: &TlsProxy, server: &TestServer, trusts: bool, words: &[&
 async fn listen_and_trigger_go_through_tls_that_is_trusted() {
     let server = TestServer::start(Engine::Sqlite).await;
     let proxy = TlsProxy::to(&server.url).await;
-    let played = through(&proxy, &server, true, &["trigger", "paid", "--json"]).await.ok().lines();
-    assert_eq!(played.last().unwrap()["status"], "confirmed", "{played:?}");
-
+    // Told before anything happens: what is delivered is decided some time after an event.
     let local = Receiver::start().await;
     let change = UpdateWebhookEndpointRequest {
         url: Some(local.url.clone()),
         events: vec!["payment.confirmed".to_owned()],
     };
     server.client().update_webhook_endpoint(change).await.unwrap();
+    let played = through(&proxy, &server, true, &["trigger", "paid", "--json"]).await.ok().lines();
+    assert_eq!(played.last().unwrap()["status"], "confirmed", "{played:?}");
+    local.wait_for(1).await;
     confirmed_invoice(&server).await;
-    let delivered = local.wait_for(1).await;
+    let delivered = local.wait_for(2).await;
     let listen = ["listen", "--forward-to", &local.url, "--from", "earliest", "--count", "2"];
     let listen = [&listen[..], &["--events", "payment.confirmed"]].concat();
     let said = through(&proxy, &server, true, &listen).await.ok();
     assert!(said.out.contains("payment.confirmed") && said.out.contains("HTTP 200"), "{said:?}");
-    let got = local.got();
-    assert_eq!((got.len(), &got[2].body), (3, &delivered[0].body), "to the byte");
+    let bodies = |of: &[Delivery]| of.iter().map(|one| one.body.clone()).collect::<Vec<_>>();
+    let forwarded = bodies(&local.got()[2..]);
+    assert_eq!(forwarded, bodies(&delivered), "to the byte");
 
     let refused = through(&proxy, &server, false, &["trigger", "paid"]).await;
     assert_eq!(refused.code, 1, "{refused:?}");
