@@ -8,6 +8,7 @@ pub mod config;
 pub mod domain;
 pub mod env;
 pub mod failpoint;
+pub mod held;
 pub mod metrics;
 pub mod private_file;
 pub mod rates;

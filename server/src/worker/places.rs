@@ -1,16 +1,15 @@
 //! The places of deliveries under way in this process, and which merchants hold them: receivers that do
 //! not answer hold up their own merchant and leave places for all others. Not here: sending (`deliver`).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use uuid::Uuid;
+
+use crate::held::{Held, Hold};
 
 /// Places, some of which are held.
 #[derive(Clone)]
 pub struct Places {
     places_max: usize,
-    held: Arc<Mutex<HashMap<Uuid, usize>>>,
+    held: Held<Uuid>,
 }
 
 /// What may be begun now.
@@ -23,48 +22,29 @@ pub struct Room {
 }
 
 /// A held place, free again when this is dropped.
-pub struct Place {
-    merchant_id: Uuid,
-    held: Arc<Mutex<HashMap<Uuid, usize>>>,
-}
+pub type Place = Hold<Uuid>;
 
 impl Places {
     /// `places_max` places, at least one.
     pub fn new(places_max: usize) -> Self {
-        Self { places_max: places_max.max(1), held: Arc::default() }
+        Self { places_max: places_max.max(1), held: Held::default() }
     }
 
     /// What may be begun: half of what is free at the most, and nothing of a merchant that holds as much
     /// as is free. So whoever takes all that it may leaves a part of the places, the next one a part of
     /// that, and the one after them finds some.
     pub fn room(&self) -> Room {
-        let held = lock(&self.held);
-        let free = self.places_max.saturating_sub(held.values().sum());
-        let crowds = |(merchant, count): (&Uuid, &usize)| (*count >= free).then_some(*merchant);
-        Room { places: free.div_ceil(2), crowding: held.iter().filter_map(crowds).collect() }
+        self.held.read(|held| {
+            let free = self.places_max.saturating_sub(held.iter().map(|(_, count)| count).sum());
+            let crowds = |(merchant, count): (&Uuid, usize)| (count >= free).then_some(*merchant);
+            Room { places: free.div_ceil(2), crowding: held.iter().filter_map(crowds).collect() }
+        })
     }
 
     /// Takes a place for a delivery of this merchant's.
     pub fn take(&self, merchant_id: Uuid) -> Place {
-        *lock(&self.held).entry(merchant_id).or_default() += 1;
-        Place { merchant_id, held: Arc::clone(&self.held) }
+        self.held.take(merchant_id)
     }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut held = lock(&self.held);
-        if let Some(count) = held.get_mut(&self.merchant_id) {
-            *count -= 1;
-            if *count == 0 {
-                held.remove(&self.merchant_id);
-            }
-        }
-    }
-}
-
-fn lock(held: &Mutex<HashMap<Uuid, usize>>) -> MutexGuard<'_, HashMap<Uuid, usize>> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("env", &["domain"]),
     ("failpoint", &[]),
+    ("held", &[]),
     ("metrics", &["env", "domain"]),
-    ("private_file", &[]),
+    ("private_file", &["env"]),
     ("telemetry", &["env"]),
     ("secret_box", &["env"]),
     ("signals", &["domain"]),
@@ -46,8 +47,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 const ROOTS: [&str; 2] = ["app", "lib"];
 
 /// Every room but `domain` may name these.
-const LEAVES: [&str; 7] =
-    ["env", "failpoint", "metrics", "private_file", "secret_box", "signals", "telemetry"];
+const LEAVES: [&str; 8] =
+    ["env", "failpoint", "held", "metrics", "private_file", "secret_box", "signals", "telemetry"];
 
 /// What `main.rs` may name of the library.
 const OF_MAIN: [&str; 6] = ["app", "cli", "config", "env", "failpoint", "telemetry"];

@@ -2,10 +2,8 @@
 //! nobody is asked for a key. A stream holds its place until it is dropped, also when it has ended. Not
 //! here: what streams tell.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::domain::failure::{Class, Failure, Reason};
+use crate::held::{Counts, Held, Hold};
 
 /// How long to wait before another try can help.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -22,15 +21,14 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Watchers {
     all: Arc<Semaphore>,
-    each: Arc<Mutex<HashMap<Uuid, usize>>>,
+    each: Held<Uuid>,
     each_max: usize,
 }
 
 /// A stream's place, free again when this is dropped.
 #[derive(Debug)]
 pub struct Place {
-    shared_by: Uuid,
-    each: Arc<Mutex<HashMap<Uuid, usize>>>,
+    _share: Hold<Uuid>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -38,7 +36,7 @@ impl Watchers {
     /// `streams_max` places, of which one merchant, or the payers of one invoice, may take `each_max`.
     pub fn new(streams_max: usize, each_max: usize) -> Self {
         let all = Arc::new(Semaphore::new(streams_max.min(Semaphore::MAX_PERMITS)));
-        Self { all, each: Arc::default(), each_max }
+        Self { all, each: Held::default(), each_max }
     }
 
     /// A place for a stream among those of this merchant, or of this invoice.
@@ -47,26 +45,9 @@ impl Watchers {
     /// RESOURCE_EXHAUSTED when every place that it may have is taken.
     pub fn enter(&self, shared_by: Uuid) -> Result<Place, Failure> {
         let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| crowded())?;
-        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = each.entry(shared_by).or_insert(0);
-        if *open >= self.each_max {
-            return Err(crowded());
-        }
-        *open += 1;
-        drop(each);
-        Ok(Place { shared_by, each: Arc::clone(&self.each), _permit: permit })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut open) = each.entry(self.shared_by) {
-            *open.get_mut() -= 1;
-            if *open.get() == 0 {
-                open.remove();
-            }
-        }
+        let may = |open: &Counts<Uuid>| open.of(&shared_by) < self.each_max;
+        let share = self.each.take_if(vec![shared_by], may).ok_or_else(crowded)?;
+        Ok(Place { _share: share, _permit: permit })
     }
 }
 
@@ -133,6 +114,10 @@ mod tests {
         let again = watchers.enter(one).unwrap();
         assert!(watchers.enter(one).is_err());
         drop((first, again, theirs));
-        assert!(watchers.each.lock().unwrap().is_empty(), "nobody is remembered who left");
+        assert_eq!(
+            watchers.each.read(|open| open.iter().count()),
+            0,
+            "nobody is remembered who left"
+        );
     }
 }

@@ -1,10 +1,9 @@
 //! Who is at the other end, and how many connections each network address holds.
 //! Not here: who a caller is by key or token (authentication).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::held::{Held, Hold};
 
 /// The network address of a caller, as a request extension. Behind a reverse proxy it is the
 /// proxy's address.
@@ -51,8 +50,8 @@ impl Peer {
 const SITE_SHARE: usize = 4;
 
 /// What connections are counted by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Network {
     /// IPv4 whole, IPv6 by its /64.
     Own(IpAddr),
     /// IPv6 by its /48.
@@ -63,23 +62,20 @@ enum Network {
 pub(super) struct PerAddress {
     max: usize,
     loopback_exempt: bool,
-    open: Mutex<HashMap<Network, usize>>,
+    open: Held<Network>,
 }
 
 /// One counted connection; dropping it gives its place back.
-pub(super) struct Place {
-    counts: Arc<PerAddress>,
-    networks: Vec<Network>,
-}
+pub(super) type Place = Hold<Network>;
 
 impl PerAddress {
-    pub(super) fn new(max: usize, loopback_exempt: bool) -> Arc<Self> {
-        Arc::new(Self { max, loopback_exempt, open: Mutex::default() })
+    pub(super) fn new(max: usize, loopback_exempt: bool) -> Self {
+        Self { max, loopback_exempt, open: Held::default() }
     }
 
     /// A place for one more connection of `peer`: `Ok(None)` where no count is kept (Unix sockets,
     /// exempt loopback), `Err` if the address already holds all it may.
-    pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Result<Option<Place>, TooMany> {
+    pub(super) fn admit(&self, peer: Peer) -> Result<Option<Place>, TooMany> {
         let Peer::Network(address) = peer else { return Ok(None) };
         let key = address.network();
         if self.loopback_exempt && key.is_loopback() {
@@ -89,35 +85,17 @@ impl PerAddress {
         if let Some(site) = site_of(key) {
             shares.push((Network::Site(site), self.max.saturating_mul(SITE_SHARE)));
         }
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if shares.iter().any(|(network, max)| open.get(network).is_some_and(|held| held >= max)) {
-            return Err(TooMany);
-        }
-        let networks: Vec<_> = shares.into_iter().map(|(network, _)| network).collect();
-        for network in &networks {
-            *open.entry(*network).or_insert(0) += 1;
-        }
-        Ok(Some(Place { counts: Arc::clone(self), networks }))
+        let networks = shares.iter().map(|(network, _)| *network).collect();
+        let place = self
+            .open
+            .take_if(networks, |open| shares.iter().all(|(network, max)| open.of(network) < *max));
+        place.map(Some).ok_or(TooMany)
     }
 }
 
 /// The address holds all the connections it may.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.counts.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for network in &self.networks {
-            if let Entry::Occupied(mut held) = open.entry(*network) {
-                *held.get_mut() -= 1;
-                if *held.get() == 0 {
-                    held.remove();
-                }
-            }
-        }
-    }
-}
 
 /// The address counted by: IPv4 whole (also when mapped into IPv6), IPv6 by its /64.
 fn network_of(ip: IpAddr) -> IpAddr {
@@ -198,6 +176,6 @@ mod tests {
     fn no_count_is_left_behind() {
         let counts = PerAddress::new(2, true);
         drop(counts.admit(peer("198.51.100.7")).unwrap());
-        assert!(counts.open.lock().unwrap().is_empty());
+        assert_eq!(counts.open.read(|open| open.iter().count()), 0);
     }
 }
