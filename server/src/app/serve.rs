@@ -63,7 +63,7 @@ pub async fn spawn(
         internal_url: format!("{}#internal", errors_url(config)),
     };
     let (asked, stopped) = (requests.clone(), stop.clone());
-    tasks.spawn(listener::serve_unix(socket, admin, asked, limits.clone(), stopped));
+    tasks.spawn(listener::serve_api(socket, admin, asked, limits.clone(), stopped));
     let stopped = stop.clone();
     tasks.spawn(listener::serve_api(listener, public.router, requests, limits, stopped));
     Ok(public.health)

@@ -86,70 +86,44 @@ pub struct Drained {
     pub connections_cut: usize,
 }
 
-/// Serves `app` on a TCP port until `stop`, then drains: no new connections, open requests get up
-/// to `drain_seconds_max`, the rest is cut. Dropping the future cuts all connections at once.
+/// Serves `app` on a TCP port or a Unix socket (see [`bind_unix`]) until `stop`, then drains: no new
+/// connections, open requests get up to `drain_seconds_max`, the rest is cut. Dropping the future cuts all
+/// connections at once.
 ///
-/// Requests carry [`PeerAddress`] and [`ConnectionDrain`] as extensions. A panic of `app` answers
-/// 500 (gRPC: INTERNAL) and ends nothing. Check the limits first ([`ListenerLimits::check`]).
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    app: S,
+/// Requests carry [`PeerAddress`] or [`PeerProcess`], and [`ConnectionDrain`], as extensions. A panic of
+/// `app` answers 500 (gRPC: INTERNAL) and ends nothing. Check the limits first ([`ListenerLimits::check`]).
+pub async fn serve<B: AppBody>(
+    source: impl Accept,
+    app: impl App<B>,
     limits: ListenerLimits,
     stop: CancellationToken,
-) -> Drained
-where
-    S: App<B>,
-    S::Future: Send,
-    B: AppBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    serve_on(listener, app, None, limits, stop).await
+) -> Drained {
+    serve_on(source, app, None, limits, stop).await
 }
 
 /// Serves `app` as [`serve`] does, with an id for each request.
-pub async fn serve_api<S, B>(
-    listener: TcpListener,
-    app: S,
+pub async fn serve_api<B: AppBody>(
+    source: impl Accept,
+    app: impl App<B>,
     requests: Requests,
     limits: ListenerLimits,
     stop: CancellationToken,
-) -> Drained
-where
-    S: App<B>,
-    S::Future: Send,
-    B: AppBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    serve_on(listener, app, Some(requests), limits, stop).await
-}
-
-/// Serves `app` on a Unix socket (see [`bind_unix`]) as [`serve_api`] does; requests carry
-/// [`PeerProcess`] instead of [`PeerAddress`].
-pub async fn serve_unix<S, B>(
-    listener: UnixListener,
-    app: S,
-    requests: Requests,
-    limits: ListenerLimits,
-    stop: CancellationToken,
-) -> Drained
-where
-    S: App<B>,
-    S::Future: Send,
-    B: AppBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    serve_on(listener, app, Some(requests), limits, stop).await
+) -> Drained {
+    serve_on(source, app, Some(requests), limits, stop).await
 }
 
 /// What can be served: an axum `Router`, or any tower service of hyper's requests without an error
 /// of its own. Implemented for all of them.
 pub trait App<B>:
-    Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
 {
 }
 
 impl<S, B> App<B> for S where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static
@@ -157,25 +131,20 @@ impl<S, B> App<B> for S where
 }
 
 /// A body such an application may answer with. Implemented for all of them.
-pub trait AppBody: Body<Data = Bytes> + Send + 'static {}
+pub trait AppBody: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static {}
 
-impl<B: Body<Data = Bytes> + Send + 'static> AppBody for B {}
+impl<B: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static> AppBody for B {}
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The accept loop over any source of connections.
-async fn serve_on<A, S, B>(
-    mut source: A,
-    app: S,
+async fn serve_on<B: AppBody>(
+    mut source: impl Accept,
+    app: impl App<B>,
     requests: Option<Requests>,
     limits: ListenerLimits,
     stop: CancellationToken,
-) -> Drained
-where
-    A: Accept,
-    S: App<B>,
-    S::Future: Send,
-    B: AppBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Drained {
     let places = Arc::new(Semaphore::new(limits.connections_max));
     let per_address =
         PerAddress::new(limits.connections_per_ip_max, limits.connections_per_ip_loopback_exempt);

@@ -1,26 +1,21 @@
 //! The life of one connection: greeting, serving until it is old or the server stops, draining,
 //! end. Not here: accepting it, and the deadline of a shutdown (`listener.rs`).
 
-use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 use super::answer::{ConnectionDrain, Requests, answer};
 use super::limits::{ListenerLimits, seconds};
 use super::peers::Peer;
 use super::preface::{Greeted, Greeting};
+use super::{App, AppBody};
 
 /// What all connections of a listener share.
 pub(super) struct Shared {
@@ -42,23 +37,13 @@ pub(super) enum End {
 
 /// Serves one connection to its end. `drain` is cancelled from outside at shutdown, and from here
 /// when the connection is too old.
-pub(super) async fn serve_connection<T, S, B>(
-    stream: T,
+pub(super) async fn serve_connection<B: AppBody>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
-    app: S,
+    app: impl App<B>,
     shared: Arc<Shared>,
     drain: CancellationToken,
-) -> End
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> End {
     let limits = &shared.limits;
     let preface_timeout = seconds(limits.preface_timeout_seconds);
     let greeting = Greeting::default();

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use axum::Extension;
 use tokio::net::UnixStream;
 
-use super::super::{BindError, PeerAddress, PeerProcess, bind_unix, serve_unix};
+use super::super::{BindError, PeerAddress, PeerProcess, bind_unix};
 use super::*;
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn the_socket_is_the_owners_alone_and_tells_the_callers_process() {
 
     let stop = CancellationToken::new();
     let limits = ListenerLimits::default();
-    let server = tokio::spawn(serve_unix(listener, app, requests(), limits, stop.clone()));
+    let server = tokio::spawn(serve_api(listener, app, requests(), limits, stop.clone()));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(HELLO).await.unwrap();
     let answer = read_answer(&mut stream).await;
