@@ -13,6 +13,8 @@ mod doctor;
 mod https;
 #[path = "cli/listen.rs"]
 mod listen;
+#[path = "cli/process.rs"]
+mod process;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/reference.rs"]

@@ -1,18 +1,16 @@
 //! The roles as processes of their own, as the README's table of commands has them: a migration, one worker
 //! and two APIs on one PostgreSQL. Not here: what each part of them does.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 
 use cryptopayment::domain::quotes::Exchange;
 use cryptopayment_sdk::sandbox_v1::PayInvoiceRequest;
 use cryptopayment_sdk::v1::{Invoice, InvoiceStatus};
 use cryptopayment_sdk::{Client, CreateInvoice, Credentials};
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Said, program, run_with};
+use crate::process::{Process, word};
+use crate::program::{Said, run_with};
 use crate::support::audit;
 use crate::support::clock::MovedClock;
 use crate::support::exchanges::{Act, Exchanges};
@@ -79,36 +77,14 @@ impl Deployment {
     }
 
     /// Starts a role, up to the line that says that it is ready.
-    async fn start(&self, role: &str, file: &Path, ready: &'static str) -> Process {
-        let log = file.with_extension("log");
-        let mut child = program()
-            .arg("--config")
-            .arg(file)
-            .arg("--data-dir")
-            .arg(self.data())
-            .arg(role)
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Process { child, banner: String::new(), log };
-        let banner = tokio::task::spawn_blocking(move || {
-            let mut banner = String::new();
-            for line in output.lines().map_while(Result::ok) {
-                banner += &format!("{line}\n");
-                if line.contains(ready) {
-                    break;
-                }
-            }
-            banner
-        });
-        process.banner = tokio::time::timeout(DEADLINE, banner).await.expect("it starts").unwrap();
-        assert!(process.banner.contains(ready), "{role}: {}", process.log());
-        process
+    async fn start(&self, role: &str, file: &Path, ready: &'static str) -> Role {
+        let mut process = Process::start(file, &self.data(), Some(role));
+        let banner = process.printed(ready).await;
+        Role { process, banner }
     }
 
     /// Starts an API of this name, whose prices come from these exchanges.
-    async fn api(&self, name: &str, public_key: &str, exchanges: &Exchanges) -> Process {
+    async fn api(&self, name: &str, public_key: &str, exchanges: &Exchanges) -> Role {
         let own = format!(
             "[admin]\nsocket = \"{name}.sock\"\n[signer]\npublic_key = \"{public_key}\"\n{}",
             exchanges.settings()
@@ -118,60 +94,26 @@ impl Deployment {
     }
 }
 
-/// A process that runs; it does not outlive its test.
-struct Process {
-    child: Child,
+/// A role that runs, and what it said when it was ready.
+struct Role {
+    process: Process,
     banner: String,
-    log: PathBuf,
 }
 
-impl Process {
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// What stands behind this label where it says that it is ready.
-    fn word(&self, label: &str) -> &str {
-        let rest = self.banner.split(label).nth(1).unwrap_or_else(|| panic!("{}", self.banner));
-        rest.split_whitespace().next().unwrap()
-    }
-
+impl Role {
     fn address(&self) -> &str {
-        self.word("serves at http://")
+        word(&self.banner, "serves at http://")
     }
 
     /// The sandbox's merchant, calling this process.
     fn client(&self) -> Client {
-        let credentials = Credentials::new(self.word("api key "), self.word("api secret "));
+        let (key, secret) = (word(&self.banner, "api key "), word(&self.banner, "api secret "));
+        let credentials = Credentials::new(key, secret);
         Client::builder(format!("http://{}", self.address()), credentials).build().unwrap()
     }
 
-    /// The field of the first line of the log with this message.
-    fn logged(&self, message: &str, field: &str) -> String {
-        let log = self.log();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let line = lines.into_iter().find(|line| line["message"] == message);
-        let line = line.unwrap_or_else(|| panic!("{message:?} is not in {log}"));
-        line[field].as_str().unwrap().to_owned()
-    }
-
-    /// SIGTERM, which it answers by ending well.
-    async fn stop(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let status = eventually("it ends", || {
-            let ended = self.child.try_wait().unwrap();
-            async move { ended }
-        })
-        .await;
-        assert!(status.success(), "{status}: {}", self.log());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    async fn stop(self) {
+        self.process.stop().await;
     }
 }
 
@@ -211,9 +153,10 @@ async fn one_worker_and_two_apis_are_one_deployment() {
     }
 
     let worker = deployment.start("worker", &file, "CryptoPayment works").await;
-    let public_key = worker.logged("wallet open", "public_key");
-    let one = deployment.api("one", &public_key, &of_one).await;
-    let other = deployment.api("other", &public_key, &of_other).await;
+    let opened = worker.process.logged("wallet open");
+    let public_key = opened[0]["public_key"].as_str().unwrap();
+    let one = deployment.api("one", public_key, &of_one).await;
+    let other = deployment.api("other", public_key, &of_other).await;
     assert_ne!(one.address(), other.address());
     for api in [&one, &other] {
         deployment.serves(api.address()).await;

@@ -1,9 +1,7 @@
 //! The program as a process of its own on SQLite, from its settings to its end: a deployment with real
 //! money, and what an operator finds in its log. Not here: roles, which need PostgreSQL.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 
 use cryptopayment_proto::v1::ListNetworksRequest;
 use cryptopayment_proto::v1::network_service_client::NetworkServiceClient;
@@ -14,14 +12,16 @@ use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
-use crate::program::{program, run_with};
+use crate::process::{Process, word};
+use crate::program::run_with;
+use crate::support::parts::own_address;
 use crate::support::rest::{Answer, answer};
 use crate::support::server::{DEADLINE, eventually, install_tls};
 
-/// A program that runs, with its files; it does not outlive its test.
+/// A program that runs, with its files.
 struct Whole {
     directory: TempDir,
-    child: Child,
+    process: Process,
     url: String,
 }
 
@@ -39,44 +39,12 @@ impl Whole {
         );
         let file = directory.path().join("whole.toml");
         std::fs::write(&file, toml).unwrap();
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let mut command = program();
-        command.arg("--config").arg(&file).arg("--data-dir").arg(directory.path().join("data"));
-        let child = command.stderr(log).spawn().unwrap();
-        Self { directory, child, url: format!("http://{listen}") }
+        let process = Process::start(&file, &directory.path().join("data"), None);
+        Self { directory, process, url: format!("http://{listen}") }
     }
 
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-
-    /// The lines of the log with this message.
-    fn logged(&self, message: &str) -> Vec<Value> {
-        let log = self.log();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["message"] == message).collect()
-    }
-
-    /// What it prints up to the line with this text.
-    async fn printed(&mut self, last: &'static str) -> String {
-        let output = BufReader::new(self.child.stdout.take().unwrap());
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut text = String::new();
-            for line in output.lines().map_while(Result::ok) {
-                text += &format!("{line}\n");
-                if line.contains(last) {
-                    break;
-                }
-            }
-            text
-        });
-        let text = tokio::time::timeout(DEADLINE, reading).await.expect("it starts").unwrap();
-        assert!(text.contains(last), "{text}\n{}", self.log());
-        text
     }
 
     /// The first row of what `admin ... --json` answers.
@@ -92,33 +60,6 @@ impl Whole {
         let request = request.header("authorization", format!("Bearer {key}"));
         answer(request.header("content-type", "application/json").body(body)).await
     }
-
-    /// SIGTERM, which it answers by ending well.
-    async fn stop(&mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let status = eventually("it ends", || {
-            let ended = self.child.try_wait().unwrap();
-            async move { ended }
-        })
-        .await;
-        assert!(status.success(), "{status}: {}", self.log());
-    }
-}
-
-impl Drop for Whole {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An address of loopback that is this test's: the whole of 127.0.0.0/8 is, and nobody else listens on one
-/// that is drawn from it.
-fn own_address() -> std::net::SocketAddr {
-    let [a, b, c, ..] = uuid::Uuid::new_v4().into_bytes().map(|byte| byte % 250 + 1);
-    let socket = std::net::TcpListener::bind((std::net::Ipv4Addr::new(127, a, b, c), 0));
-    socket.unwrap().local_addr().unwrap()
 }
 
 fn http() -> Client {
@@ -146,7 +87,7 @@ async fn a_live_deployment_has_live_keys_alone_and_nothing_of_the_sandbox() {
     let home = tempfile::tempdir().unwrap();
     let passphrase = home.path().join("passphrase");
     std::fs::write(&passphrase, "a passphrase of this test alone").unwrap();
-    let mut whole = Whole::start(&live(&passphrase));
+    let whole = Whole::start(&live(&passphrase));
     // It is ready once its network was read, which does not come; it answers before.
     eventually("it answers", || async {
         let asked = http().get(format!("{}/api/v1/networks", whole.url)).send().await;
@@ -189,7 +130,8 @@ async fn a_live_deployment_has_live_keys_alone_and_nothing_of_the_sandbox() {
     }
     let set = whole.call(Method::GET, endpoint, &own, "").await;
     assert_eq!(set.json()["endpoint"]["url"], Value::Null, "{}", set.body);
-    whole.stop().await;
+    let data = whole.data();
+    whole.process.stop().await;
 
     // Its database is live's for ever, also for a wallet of the sandbox's own.
     let settings = format!(
@@ -201,16 +143,15 @@ async fn a_live_deployment_has_live_keys_alone_and_nothing_of_the_sandbox() {
     let refused = run_with(&file, &home.path().join("data"), &[]).await;
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.err.contains("the database belongs to live, not to sandbox"), "{refused:?}");
-    let refused = run_with(&file, &whole.data(), &[]).await;
+    let refused = run_with(&file, &data, &[]).await;
     assert_eq!(refused.code, 1, "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_request_id_of_an_answer_finds_its_cause_in_the_log() {
     let mut whole = Whole::start("");
-    let banner = whole.printed("export AUTH=").await;
-    let word = |label: &str| banner.split(label).nth(1).unwrap().split_whitespace().next().unwrap();
-    let key = format!("{}:{}", word("api key "), word("api secret "));
+    let banner = whole.process.printed("export AUTH=").await;
+    let key = format!("{}:{}", word(&banner, "api key "), word(&banner, "api secret "));
     let ledger = whole.directory.path().join("ledger.sqlite");
     let db = Database::connect(format!("sqlite://{}", ledger.display())).await.unwrap();
     // The server, which reads and writes all the time, may be in the way.
@@ -239,7 +180,7 @@ async fn the_request_id_of_an_answer_finds_its_cause_in_the_log() {
     assert_eq!(status.code(), Code::Internal, "{status:?}");
     ids.push(status.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned());
 
-    let logged = whole.logged("call failed");
+    let logged = whole.process.logged("call failed");
     for id in &ids {
         let own: Vec<&Value> =
             logged.iter().filter(|line| line["span"]["request_id"] == id.as_str()).collect();
@@ -253,5 +194,5 @@ async fn the_request_id_of_an_answer_finds_its_cause_in_the_log() {
     })
     .await;
     db.close().await.unwrap();
-    whole.stop().await;
+    whole.process.stop().await;
 }
