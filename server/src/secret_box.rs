@@ -47,7 +47,7 @@ impl SecretBox {
     pub fn open_or_create(path: &Path, env: &Env) -> Result<Self, SecretBoxError> {
         if !path.exists() {
             let key = hex::encode(env.random::<32>());
-            private_file::write(path, key.as_bytes()).map_err(|error| problem(&error))?;
+            private_file::create(path, key.as_bytes(), env).map_err(|error| problem(&error))?;
         }
         Self::from_file(path)
     }

@@ -156,9 +156,9 @@ pub fn passphrase(
         return Ok(known);
     }
     prepare(directory)?;
-    let made = Zeroizing::new(hex::encode(env.random::<32>()));
-    private_file::write(&directory.join(PASSPHRASE_FILE), made.as_bytes())?;
-    Ok(made)
+    let path = directory.join(PASSPHRASE_FILE);
+    private_file::create(&path, Zeroizing::new(hex::encode(env.random::<32>())).as_bytes(), env)?;
+    read_passphrase(&path)
 }
 
 /// As [`passphrase`], and makes none: `None` in a sandbox that was never started.
@@ -185,8 +185,12 @@ pub fn known_passphrase(
     if !path.exists() {
         return Ok(None);
     }
-    let text = String::from_utf8(read_private(&path)?).map_err(keystore_error)?;
-    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+    read_passphrase(&path).map(Some)
+}
+
+fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, SignerError> {
+    let text = String::from_utf8(read_private(path)?).map_err(keystore_error)?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
 /// Whether there is a keystore in `directory`.

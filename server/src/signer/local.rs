@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::derive::{Deriver, address_signing_key};
 use super::issue_log::IssueLog;
 use super::keystore::{self, Keystore};
-use super::{Signer, SignerError};
+use super::{ADDRESSES_MAX, Signer, SignerError};
 use crate::domain::address::{ChainKind, Role, SignedAddress};
 use crate::domain::asset::Network;
 use crate::env::Env;
@@ -25,8 +25,6 @@ use crate::private_file;
 const LOG_FILE: &str = "issued.jsonl";
 /// The file of the newest invoice there.
 const NEWEST_FILE: &str = "newest-invoice";
-/// Addresses derived by one call.
-const ADDRESSES_MAX: u32 = 10_000;
 
 /// Where the keystore is and what it is for.
 #[derive(Debug, Clone)]

@@ -27,14 +27,17 @@ pub enum SignerError {
     Storage(#[from] std::io::Error),
 }
 
+/// Addresses that one call may ask for.
+pub const ADDRESSES_MAX: u32 = 10_000;
+
 /// The only road to key material.
 #[async_trait]
 pub trait Signer: Send + Sync {
     /// The key that vouches for addresses; its SHA-256 is the wallet's id.
     fn verifying_key(&self) -> VerifyingKey;
 
-    /// Derives and signs `count` addresses from `first_index` on. The highest index is in the
-    /// signer's own log before this returns. Asking again gives the same answer.
+    /// Derives and signs `count` addresses, [`ADDRESSES_MAX`] at the most, from `first_index` on. The
+    /// highest index is in the signer's own log before this returns. Asking again gives the same answer.
     async fn addresses(
         &self,
         network: Network,

@@ -10,13 +10,10 @@ use uuid::Uuid;
 use crate::domain::address::{Role, SignedAddress};
 use crate::domain::asset::Network;
 use crate::env::Env;
-use crate::signer::{Signer, SignerError};
+use crate::signer::{ADDRESSES_MAX, Signer, SignerError};
 use crate::store::addresses::{self, PoolLevel};
 use crate::store::invoices;
 use crate::store::{Db, StoreError};
-
-/// Lost addresses added again by one unit of work.
-const LOST_ADDRESSES_MAX: u32 = 10_000;
 
 /// Why the pool was not filled.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +88,7 @@ impl FillPool {
         );
         let mut first = lost.start;
         while first < lost.end {
-            let count = LOST_ADDRESSES_MAX.min(lost.end - first);
+            let count = ADDRESSES_MAX.min(lost.end - first);
             let rows = self.issue(network, first, count).await?;
             let unit = self.db.begin("quarantine").await?;
             if !addresses::fill_lost(&unit, &self.wallet_id, &rows, network).await? {

@@ -1,5 +1,5 @@
 //! Attempts that ended, written down in groups: while one group is written the next one gathers by
-//! itself, over all deliverers of the process. Not here: what an attempt is (`deliver`), its SQL.
+//! itself. Not here: what an attempt is (`deliver`), its SQL.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ const GROUP_ATTEMPTS_MAX: usize = 128;
 /// Where attempts are written down.
 pub struct Attempts {
     db: Db,
-    /// Bounded by the deliveries that all deliverers hold.
+    /// Bounded by the deliveries that are under way.
     ended: Mutex<VecDeque<Ended>>,
     writing: tokio::sync::Mutex<()>,
 }
