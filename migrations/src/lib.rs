@@ -12,6 +12,7 @@ mod m0006_endpoints;
 mod m0007_unexpected_deposits;
 mod m0008_reconciliation;
 mod m0009_looked_at;
+mod m0010_asked_finality;
 
 use sea_orm_migration::prelude::*;
 
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_unexpected_deposits::Migration),
             Box::new(m0008_reconciliation::Migration),
             Box::new(m0009_looked_at::Migration),
+            Box::new(m0010_asked_finality::Migration),
         ]
     }
 }

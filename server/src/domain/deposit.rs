@@ -112,12 +112,13 @@ impl Deposit {
         }
     }
 
-    /// Whether it was, or still can be, included within `window` of its first sight.
-    pub fn included_within(&self, window: Duration, now: Micros) -> bool {
+    /// Whether it was, or still can be, included within `window` of its first sight. What was included is
+    /// known up to `known`.
+    pub fn included_within(&self, window: Duration, known: Micros) -> bool {
         let last = self.first_seen_at.plus(window);
         match self.state {
             DepositState::Included => self.included_at.is_none_or(|at| at <= last),
-            _ => now <= last,
+            _ => known <= last,
         }
     }
 }

@@ -88,6 +88,13 @@ pub struct Moment {
     pub finalized: Option<u64>,
 }
 
+impl Moment {
+    /// The business time up to which it is known what was included.
+    pub fn known(&self) -> Micros {
+        self.now.min(self.watermark)
+    }
+}
+
 /// What the deposits add up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -131,9 +138,9 @@ pub fn evaluate(
     let sum = |keep: &dyn Fn(&Deposit) -> bool| -> u128 {
         deposits.iter().filter(|d| keep(d)).fold(0, |total, d| total.saturating_add(d.units))
     };
-    let seen_on_time = sum(&|d| is_on_time(terms, moment.now, d));
-    let deep_on_time = sum(&|d| is_on_time(terms, moment.now, d) && is_deep(asked, moment, d));
-    let seen_ever = sum(&|d| is_alive(terms, moment.now, d));
+    let seen_on_time = sum(&|d| is_on_time(terms, moment, d));
+    let deep_on_time = sum(&|d| is_on_time(terms, moment, d) && is_deep(asked, moment, d));
+    let seen_ever = sum(&|d| is_alive(terms, moment, d));
 
     let status = if standing.canceled {
         Status::Expired
@@ -141,7 +148,7 @@ pub fn evaluate(
         Status::Confirmed
     } else if terms.is_full(seen_on_time) {
         Status::Confirming
-    } else if moment.now > terms.expires_at && moment.watermark > terms.expires_at {
+    } else if moment.known() > terms.expires_at {
         Status::Expired
     } else {
         Status::Pending
@@ -162,7 +169,7 @@ pub fn evaluate(
         events,
         credit: select(&|d| !d.credited && is_deep(asked, moment, d)),
         reverse,
-        pending: select(&|d| is_alive(terms, moment.now, d) && !is_deep(asked, moment, d)),
+        pending: select(&|d| is_alive(terms, moment, d) && !is_deep(asked, moment, d)),
         summary: summarize(terms, Standing { status, ..standing }, moment, deposits),
     }
 }
@@ -174,7 +181,7 @@ pub fn summarize(
     moment: Moment,
     deposits: &[Deposit],
 ) -> Summary {
-    let alive = |d: &&Deposit| is_alive(terms, moment.now, d);
+    let alive = |d: &&Deposit| is_alive(terms, moment, d);
     let mut counted: Vec<&Deposit> = deposits.iter().filter(alive).collect();
     counted.sort_by(|a, b| {
         (a.first_seen_at, &a.txid, &a.ordinal).cmp(&(b.first_seen_at, &b.txid, &b.ordinal))
@@ -203,7 +210,7 @@ fn received(terms: &Terms, standing: Standing, moment: Moment, counted: &[&Depos
     };
     let mut depths: Vec<(u64, u128)> = counted
         .iter()
-        .filter(|d| is_on_time(terms, moment.now, d))
+        .filter(|d| is_on_time(terms, moment, d))
         .map(|d| {
             let most = if is_enough(d) { required } else { required.saturating_sub(1) };
             (d.confirmations(moment.head).min(most.into()), d.units)
@@ -221,17 +228,18 @@ fn received(terms: &Terms, standing: Standing, moment: Moment, counted: &[&Depos
 }
 
 /// Whether a deposit counts as paid in time.
-pub fn is_on_time(terms: &Terms, now: Micros, deposit: &Deposit) -> bool {
+pub fn is_on_time(terms: &Terms, moment: Moment, deposit: &Deposit) -> bool {
     let seen_in_time = terms.honors_late || deposit.first_seen_at <= terms.expires_at;
-    deposit.counts() && seen_in_time && deposit.included_within(terms.inclusion_window, now)
+    let window = terms.inclusion_window;
+    deposit.counts() && seen_in_time && deposit.included_within(window, moment.known())
 }
 
 /// Whether a deposit is money that is here, or may still come: one that was not included in its time is
 /// waited for no longer.
-fn is_alive(terms: &Terms, now: Micros, deposit: &Deposit) -> bool {
+fn is_alive(terms: &Terms, moment: Moment, deposit: &Deposit) -> bool {
     match deposit.state {
         DepositState::Included => true,
-        _ => deposit.counts() && deposit.included_within(terms.inclusion_window, now),
+        _ => deposit.counts() && deposit.included_within(terms.inclusion_window, moment.known()),
     }
 }
 

@@ -87,6 +87,26 @@ fn expiry_waits_for_the_watermark() {
 }
 
 #[test]
+fn a_payment_is_not_given_up_before_it_is_known_what_was_included() {
+    let seen = [deposit(1, 100, 5, None)];
+    let standing = follow(fresh(), &evaluate(&terms(), fresh(), at(5, 10), &seen));
+    let day_over = at(5 + 24 * 60 + 1, 10);
+    let unread = Moment { watermark: Micros(24 * 60 * MINUTE), ..day_over };
+    let waits = evaluate(&terms(), standing, unread, &seen);
+    assert_eq!(
+        (outcome(&waits), waits.summary.paid_units),
+        ((Status::Confirming, Exception::None), 100)
+    );
+    assert_eq!(waits.pending, [Uuid::from_u128(1)]);
+    let over = evaluate(&terms(), standing, day_over, &seen);
+    assert_eq!(
+        (outcome(&over), over.summary.paid_units),
+        ((Status::Expired, Exception::Reorged), 0)
+    );
+    assert!(over.pending.is_empty());
+}
+
+#[test]
 fn full_amount_is_detected_then_confirmed_once() {
     let seen = evaluate(&terms(), fresh(), at(5, 10), &[deposit(1, 100, 5, None)]);
     assert_eq!(outcome(&seen), (Status::Confirming, Exception::None));

@@ -124,9 +124,14 @@ impl CursorRow {
             watch_batch: self.watch_batch,
             looked_at: self.looked_at.map(Micros),
             read_at: Micros(self.watermark_at),
-            watermark: Micros(self.reconciled_at.unwrap_or(i64::MAX).min(self.watermark_at)),
+            watermark: watermark(self.watermark_at, self.reconciled_at),
         })
     }
+}
+
+/// Up to when every payment is known: `read_at`, or less where payments may hide in what was read.
+pub(super) fn watermark(read_at: i64, reconciled_at: Option<i64>) -> Micros {
+    Micros(reconciled_at.unwrap_or(i64::MAX).min(read_at))
 }
 
 const SELECT: &str =

@@ -14,17 +14,20 @@ use super::{
 use crate::domain::amount::stored;
 use crate::domain::asset::{Asset, Network};
 use crate::domain::deposit::{Deposit, DepositState, is_delta};
+use crate::domain::policy::Finality;
 use crate::domain::time::Micros;
 
-/// Invoices read by one statement.
-const INVOICES_PER_STATEMENT_MAX: usize = 500;
+/// Invoices or transactions that one statement names.
+const IDS_PER_STATEMENT_MAX: usize = 500;
 
-const APPLIED_COLUMNS: [Column; 5] = [
+const APPLIED_COLUMNS: [Column; 7] = [
     ("applied_id", Kind::Id),
     ("read_version", Kind::Number),
     ("is_credited", Kind::Flag),
     ("generation", Kind::Number),
     ("is_pending", Kind::Flag),
+    ("confirmations", Kind::Number),
+    ("is_final", Kind::Flag),
 ];
 
 /// A transfer to one of our addresses, as it was found.
@@ -107,6 +110,11 @@ pub(super) struct DepositRow {
     credited: bool,
     credit_generation: i64,
     counted_pending: bool,
+}
+
+#[derive(FromQueryResult)]
+struct TxidRow {
+    txid: String,
 }
 
 #[derive(FromQueryResult)]
@@ -386,10 +394,26 @@ pub async fn waiting_outpoints(db: &Db, network: Network) -> Result<HashSet<Stri
     Ok(rows.into_iter().map(|row| row.outpoint).collect())
 }
 
+/// Which of these transactions have brought a deposit that is written down.
+pub async fn known_txids(db: &Db, network: Network, txids: &[String]) -> Result<HashSet<String>> {
+    let mut found = HashSet::new();
+    for chunk in txids.chunks(IDS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT DISTINCT txid FROM deposit WHERE network = $1 AND txid IN ({})",
+            places(chunk.len(), 1)
+        );
+        let mut values = vec![network.as_str().into()];
+        values.extend(chunk.iter().map(|txid| txid.clone().into()));
+        let rows: Vec<TxidRow> = all(db.reader(), &sql, values).await?;
+        found.extend(rows.into_iter().map(|row| row.txid));
+    }
+    Ok(found)
+}
+
 /// Every deposit of the given invoices.
 pub async fn of_invoices(unit: &UnitOfWork, invoices: &[Uuid]) -> Result<Vec<(Uuid, Deposit)>> {
     let mut deposits = Vec::new();
-    for chunk in invoices.chunks(INVOICES_PER_STATEMENT_MAX) {
+    for chunk in invoices.chunks(IDS_PER_STATEMENT_MAX) {
         let sql = format!(
             "SELECT {} FROM deposit d WHERE d.invoice_id IN ({}) ORDER BY d.id",
             columns(""),
@@ -420,6 +444,8 @@ pub struct Applied {
     pub credit_generation: i64,
     /// Whether it is part of `pending` now.
     pub counted_pending: bool,
+    /// What it was held against: while it is less, nothing is decided anew.
+    pub asked: Finality,
 }
 
 /// Writes the decisions down. Those that the scanner changed meanwhile are a conflict.
@@ -430,9 +456,11 @@ pub async fn mark_applied(unit: &UnitOfWork, applied: &[Applied]) -> Result<()> 
     let rows = ordered.iter().map(Applied::row).collect();
     for source in row_set::sources(unit.backend(), &APPLIED_COLUMNS, &[], rows) {
         let sql = format!(
-            "WITH v (applied_id, read_version, is_credited, generation, is_pending) AS ({})
+            "WITH v (applied_id, read_version, is_credited, generation, is_pending, confirmations,
+                is_final) AS ({})
              UPDATE deposit SET applied_version = v.read_version, credited = v.is_credited,
-                credit_generation = v.generation, counted_pending = v.is_pending
+                credit_generation = v.generation, counted_pending = v.is_pending,
+                asked_confirmations = v.confirmations, asked_finality = v.is_final
              FROM v WHERE id = v.applied_id AND version = v.read_version",
             source.sql
         );
@@ -450,6 +478,8 @@ impl Applied {
             self.credited.into(),
             self.credit_generation.into(),
             self.counted_pending.into(),
+            i64::from(self.asked.confirmations).into(),
+            self.asked.requires_finality.into(),
         ]
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, Value};
 use uuid::Uuid;
 
+use super::cursor::watermark;
 use super::deposits::{self, DepositRow};
 use super::row_set::{self, Column, Kind};
 use super::{
@@ -70,6 +71,15 @@ pub struct InvoiceView {
     pub deposits: Vec<Deposit>,
     /// Height of its network's newest scanned block.
     pub head: u64,
+    /// Business time up to which every payment on its network is known.
+    pub watermark: Micros,
+}
+
+impl InvoiceView {
+    /// The moment at which it is looked at.
+    pub const fn moment(&self, now: Micros) -> Moment {
+        Moment { now, watermark: self.watermark, head: self.head, finalized: None }
+    }
 }
 
 /// Up to where a database knows of invoices.
@@ -164,6 +174,8 @@ struct InvoiceRow {
 #[derive(FromQueryResult)]
 struct HeadRow {
     head: Option<i64>,
+    watermark_at: Option<i64>,
+    reconciled_at: Option<i64>,
 }
 
 #[derive(FromQueryResult)]
@@ -375,7 +387,7 @@ fn conditions(merchant_id: Uuid, filter: &InvoiceFilter) -> (String, Vec<Value>)
 /// What reads invoices with their deposits and heads, up to its condition: written once, read all the time.
 static VIEWS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {COLUMNS}, c.height AS head, {}
+        "SELECT {COLUMNS}, c.height AS head, c.watermark_at, c.reconciled_at, {}
          FROM invoice i
          LEFT JOIN chain_cursor c ON c.network = i.network
          LEFT JOIN deposit d ON d.invoice_id = i.id
@@ -395,11 +407,12 @@ async fn views<C: ConnectionTrait>(
     let mut views: BTreeMap<Uuid, InvoiceView> = BTreeMap::new();
     for row in db.query_all_raw(statement).await? {
         let invoice = InvoiceRow::from_query_result(&row, "")?.read()?;
-        let head = HeadRow::from_query_result(&row, "")?.head.unwrap_or(0);
+        let HeadRow { head, watermark_at, reconciled_at } = HeadRow::from_query_result(&row, "")?;
         let view = views.entry(invoice.id).or_insert_with(|| InvoiceView {
             invoice,
             deposits: Vec::new(),
-            head: u64::try_from(head).unwrap_or(0),
+            head: head.and_then(|head| u64::try_from(head).ok()).unwrap_or(0),
+            watermark: watermark(watermark_at.unwrap_or(0), reconciled_at),
         });
         if let Some(deposit) = joined_deposit(&row)? {
             view.deposits.push(deposit);
@@ -416,30 +429,27 @@ fn joined_deposit(row: &QueryResult) -> Result<Option<Deposit>> {
     Ok(Some(DepositRow::from_query_result(row, "d_")?.read()?.1))
 }
 
-/// Invoices of a network whose status may have to change at `moment`: a deposit changed, became
-/// deep enough or missed its time to be included; or the invoice's own time is over.
+/// Invoices of a network about which something has to be decided at `moment`: a deposit changed, became as
+/// deep as was asked or missed its time to be included; or the invoice's own time is over. What was decided
+/// is not asked for again: however many invoices wait, those after them have their turn.
 pub async fn due(db: &Db, network: Network, moment: Moment, limit: u32) -> Result<Vec<Uuid>> {
-    let over = moment.now.min(moment.watermark);
+    let over = moment.known();
     let head = i64::try_from(moment.head).unwrap_or(i64::MAX);
     let sql = "
         SELECT DISTINCT d.invoice_id AS id FROM deposit d
         WHERE d.network = $1 AND d.version > d.applied_version AND d.invoice_id IS NOT NULL
         UNION
-        SELECT d.invoice_id AS id FROM deposit d JOIN invoice i ON i.id = d.invoice_id
+        SELECT d.invoice_id AS id FROM deposit d
         WHERE d.network = $1 AND d.state = 'included' AND d.credited = FALSE
-          AND d.block_height <= $2 - i.confirmations_required + 1
-          AND (i.requires_finality = FALSE OR d.block_height <= $3)
+          AND d.block_height <= $2 - d.asked_confirmations + 1
+          AND (d.asked_finality = FALSE OR d.block_height <= $3) AND d.invoice_id IS NOT NULL
         UNION
         SELECT i.id FROM invoice i
         WHERE i.network = $1 AND i.status = 'pending' AND i.expires_at < $4
         UNION
-        SELECT i.id FROM invoice i JOIN deposit d ON d.invoice_id = i.id
-        WHERE i.network = $1 AND i.status = 'confirming' AND d.state = 'seen'
-          AND d.first_seen_at + i.inclusion_seconds * 1000000 < $4 AND i.expires_at < $4
-        UNION
         SELECT i.id FROM deposit d JOIN invoice i ON i.id = d.invoice_id
         WHERE d.network = $1 AND d.state = 'seen' AND d.counted_pending = TRUE
-          AND i.status = 'expired' AND d.first_seen_at + i.inclusion_seconds * 1000000 < $4
+          AND d.first_seen_at + i.inclusion_seconds * 1000000 < $4
         LIMIT $5";
     let finalized = moment.finalized.and_then(|height| i64::try_from(height).ok()).unwrap_or(-1);
     let values = vec![

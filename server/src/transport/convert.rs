@@ -14,7 +14,7 @@ use crate::domain::deposit::{Deposit, DepositState};
 use crate::domain::endpoint::NetworkState;
 use crate::domain::event::EventKind;
 use crate::domain::failure::{Failure, Reason};
-use crate::domain::invoice::{Exception, Moment, Status, Summary, is_on_time, summarize};
+use crate::domain::invoice::{Exception, Status, Summary, is_on_time, summarize};
 use crate::domain::ledger::{AccountKind, TransferKind};
 use crate::domain::time::Micros;
 use crate::domain::timeline::{self, Entry, Happened};
@@ -50,9 +50,8 @@ pub fn id_in(field: &str, text: &str, missing: fn() -> Failure) -> Result<Uuid, 
 
 /// What an invoice's deposits add up to at `now`.
 pub fn summary(view: &InvoiceView, now: Micros) -> Summary {
-    let moment = Moment { now, watermark: now, head: view.head, finalized: None };
     let invoice = &view.invoice;
-    summarize(&invoice.terms, invoice.standing, moment, &view.deposits)
+    summarize(&invoice.terms, invoice.standing, view.moment(now), &view.deposits)
 }
 
 /// Which instance of each enabled network is used.
@@ -148,7 +147,7 @@ fn payments(view: &InvoiceView, now: Micros) -> Vec<v1::InvoicePayment> {
         state: payment_state(deposit).into(),
         confirmations: u32::try_from(deposit.confirmations(view.head)).unwrap_or(u32::MAX),
         first_seen_at: Some(timestamp(deposit.first_seen_at)),
-        on_time: is_on_time(&view.invoice.terms, now, deposit),
+        on_time: is_on_time(&view.invoice.terms, view.moment(now), deposit),
     });
     shown.collect()
 }

@@ -145,7 +145,7 @@ impl ApplyDeposits {
                 let asked = self.asked(network, invoice, deposits);
                 let (terms, standing) = (&invoice.terms, invoice.standing);
                 let evaluation = evaluate(terms, asked, standing, moment, deposits);
-                Evaluated { evaluation, invoice, deposits }
+                Evaluated { evaluation, invoice, deposits, asked }
             })
             .collect();
         self.move_money(unit, network, &evaluated).await?;
@@ -308,6 +308,7 @@ const fn transfer(kind: TransferKind, deposit: &Deposit) -> TransferKey {
 struct Evaluated<'a> {
     invoice: &'a Invoice,
     deposits: &'a [Deposit],
+    asked: Finality,
     evaluation: Evaluation,
 }
 
@@ -329,6 +330,7 @@ impl Evaluated<'_> {
                 credited,
                 credit_generation: deposit.credit_generation + i64::from(reversed),
                 counted_pending: self.evaluation.pending.contains(&deposit.id),
+                asked: self.asked,
             }
         })
     }

@@ -12,7 +12,6 @@ use cryptopayment::chain::{
 use cryptopayment::domain::asset::Network;
 use cryptopayment::domain::endpoint::EndpointState as State;
 use cryptopayment::signals::Signals;
-use cryptopayment::signer::Signer as _;
 use cryptopayment::store::cursor::{self, Cursor};
 use cryptopayment::usecase::apply_deposits::ApplyDeposits;
 use cryptopayment::worker::Step;
@@ -169,13 +168,7 @@ impl Story {
         while scanner.tick().await.unwrap() == Step::More {}
         let create = core.create(20);
         let invoice = create.run(&core.caller, &request(None)).await.unwrap().invoice;
-        let apply = ApplyDeposits {
-            db: core.db.clone(),
-            env: core.env.clone(),
-            verifying_key: core.signer.verifying_key(),
-            environment: "sandbox".to_owned(),
-            finality: Arc::default(),
-        };
+        let apply = core.apply();
         let (address, units) = (invoice.address_text, invoice.terms.amount_units);
         Self {
             core,

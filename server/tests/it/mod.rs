@@ -1,6 +1,7 @@
 //! The one list of tests that runs on both databases: `sqlite.rs` and `postgres.rs` include it, and
 //! their closing lines count the same tests.
 
+mod applying;
 mod bad_input;
 mod catch_up;
 mod checkout;

@@ -13,12 +13,10 @@ use cryptopayment::domain::deposit::{DepositState, is_delta};
 use cryptopayment::domain::invoice::{Exception, Status};
 use cryptopayment::domain::time::Micros;
 use cryptopayment::signals::Signals;
-use cryptopayment::signer::Signer as _;
 use cryptopayment::store::addresses;
 use cryptopayment::store::cursor::{self, Cursor};
 use cryptopayment::store::deposits::{self, FoundDeposit, InBlock, Recorded};
 use cryptopayment::store::invoices::{self, Invoice, InvoiceView};
-use cryptopayment::usecase::apply_deposits::ApplyDeposits;
 use cryptopayment::usecase::create_invoice::CreateInvoice;
 use cryptopayment::worker::Step;
 use cryptopayment::worker::reconcile::Reconciler;
@@ -241,13 +239,7 @@ impl World {
     }
 
     async fn apply(&self) {
-        let apply = ApplyDeposits {
-            db: self.core.db.clone(),
-            env: self.core.env.clone(),
-            verifying_key: self.core.signer.verifying_key(),
-            environment: "sandbox".to_owned(),
-            finality: Arc::default(),
-        };
+        let apply = self.core.apply();
         while apply.run(NETWORK).await.unwrap().evaluated > 0 {}
     }
 

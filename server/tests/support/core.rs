@@ -20,6 +20,7 @@ use cryptopayment::store::cursor::{self, ScannedBlock};
 use cryptopayment::store::{Db, leases, merchants};
 use cryptopayment::usecase::Caller;
 use cryptopayment::usecase::address_leases::AddressLeases;
+use cryptopayment::usecase::apply_deposits::ApplyDeposits;
 use cryptopayment::usecase::create_invoice::{CreateInvoice, Groups, NetworkTerms, Request};
 use cryptopayment::usecase::fill_pool::FillPool;
 use cryptopayment::usecase::manage_keys::ManageKeys;
@@ -119,6 +120,17 @@ impl Core {
             db,
             env,
         })
+    }
+
+    /// What judges invoices by what was paid, asking for no more than each of them does.
+    pub fn apply(&self) -> ApplyDeposits {
+        ApplyDeposits {
+            db: self.db.clone(),
+            env: self.env.clone(),
+            verifying_key: self.signer.verifying_key(),
+            environment: "sandbox".to_owned(),
+            finality: Arc::default(),
+        }
     }
 
     /// Waits until no group is under way.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::claims::Claims;
 use super::{CreateInvoice, Prepared};
 use crate::domain::failure::{Class, Failure, Reason};
+use crate::domain::time::Micros;
 use crate::store::invoices::{self, InvoiceView};
 use crate::store::{StoreError, UnitOfWork, addresses};
 use crate::usecase::CONFLICT_RETRIES_MAX;
@@ -285,7 +286,7 @@ impl CreateInvoice {
         let mut views = claims.earlier(unit).await?;
         views.extend(created.into_iter().map(|invoice| {
             let id = invoice.id;
-            (id, InvoiceView { invoice, deposits: Vec::new(), head: 0 })
+            (id, InvoiceView { invoice, deposits: Vec::new(), head: 0, watermark: Micros(0) })
         }));
         let outcomes = (0..group.len()).map(|n| claims.answer(n, &views)).collect();
         Ok(AppliedGroup { any_created, outcomes })
