@@ -11,6 +11,7 @@ pub mod tron;
 mod version;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -182,6 +183,12 @@ pub trait ChainReader: Send + Sync {
     /// made that can not be seen here.
     fn is_current(&self) -> bool {
         true
+    }
+
+    /// How long this chain may take at the most for its next block. After a silence, that long without one
+    /// says that none was missed. `None` where blocks come on demand.
+    fn settles_after(&self) -> Option<Duration> {
+        None
     }
 
     /// When the node saw each of these waiting transactions for the first time, in their order and by its

@@ -3,6 +3,7 @@
 //! and the cursor together, in one transaction for a block, or for some where many were missed, and
 //! nothing else.
 
+mod known;
 mod rescan;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::signals::Signals;
 use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
 use crate::store::deposits::{self, FoundDeposit, InBlock};
 use crate::store::{Db, UnitOfWork, leases, reconciliation, unexpected_deposits};
+use known::{Known, Turn};
 
 /// Blocks scanned before the lease is renewed.
 const BLOCKS_PER_TICK_MAX: u64 = 50;
@@ -55,8 +57,7 @@ pub struct Scanner {
     /// Whose addresses are accounts on this chain too.
     foreign: Option<Foreign>,
     fence: Option<i64>,
-    /// When the last turn began that read everything.
-    began_before: Option<Micros>,
+    known: Known,
 }
 
 impl Scanner {
@@ -80,7 +81,7 @@ impl Scanner {
             watch,
             foreign: None,
             fence: None,
-            began_before: None,
+            known: Known::default(),
         }
     }
 
@@ -108,15 +109,15 @@ impl Scanner {
             return Ok(Step::More);
         }
         let is_whole = self.scan_mempool(fence, &cursor).await?;
-        // What a block took out of the mempool before it was read was in neither, and is found when that
-        // block is: by then everything is known up to the time at which this turn began.
-        let before = self.began_before.replace(began);
-        let read_until = match (self.reader.is_current(), is_whole) {
-            (true, true) => began,
-            (true, false) => before.unwrap_or(cursor.read_at),
-            // What was paid on the chain meanwhile is found when the node has it, by its blocks' time.
-            (false, _) => cursor.read_at,
-        };
+        let read_until = self.known.after(&Turn {
+            began,
+            ended: self.env.system_now(),
+            is_current: self.reader.is_current(),
+            is_whole,
+            tip_at: head.tip.time,
+            settles_after: self.reader.settles_after(),
+            read_at: cursor.read_at,
+        });
         let mark = ReadMark {
             began,
             read_until,
@@ -418,8 +419,13 @@ impl Scanner {
             return Ok(());
         }
         let txids: Vec<String> = found.iter().map(|deposit| deposit.txid.clone()).collect();
+        // What is written down keeps its time.
+        let known = deposits::known_txids(&self.db, self.network, &txids).await?;
+        let new = |deposit: &&mut FoundDeposit| !known.contains(&deposit.txid);
+        let new: Vec<&mut FoundDeposit> = found.iter_mut().filter(new).collect();
+        let txids: Vec<String> = new.iter().map(|deposit| deposit.txid.clone()).collect();
         let since = self.reader.waiting_since(&txids).await?;
-        for (deposit, since) in found.iter_mut().zip(since) {
+        for (deposit, since) in new.into_iter().zip(since) {
             deposit.first_seen_at = since.unwrap_or(now).clamp(unseen_from, now);
         }
         Ok(())

@@ -3,9 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use cryptopayment::chain::sandbox::SandboxChain;
+use cryptopayment::chain::sandbox::{Sandbox, SandboxChain};
 use cryptopayment::chain::{
     Block, BlockRef, ChainError, ChainReader, Head, Mempool, SandboxControl as _, Watch,
 };
@@ -37,20 +38,25 @@ async fn the_block_that_was_the_tip_at_the_first_start_may_be_replaced() {
     assert_eq!((cursor.height, cursor.hash), (tip.height, tip.hash));
 }
 
+/// How long a chain that has a pace may take for a block.
+const SETTLES_AFTER: Duration = Duration::from_secs(900);
+
 /// A chain that gets a block just before its mempool is looked at, while that is wanted; whose node may
-/// know that it lacks blocks, and since when it has what waits.
+/// know that it lacks blocks, that others come by themselves, and since when it has what waits.
 struct Between {
     chain: Arc<SandboxChain>,
     is_wanted: AtomicBool,
     is_current: AtomicBool,
+    has_pace: AtomicBool,
     waiting_since: Mutex<Option<Micros>>,
 }
 
 impl Between {
     fn of(chain: &Arc<SandboxChain>) -> Arc<Self> {
         let (is_wanted, is_current) = (AtomicBool::new(false), AtomicBool::new(true));
-        let (chain, waiting_since) = (Arc::clone(chain), Mutex::default());
-        Arc::new(Self { chain, is_wanted, is_current, waiting_since })
+        let (chain, has_pace) = (Arc::clone(chain), AtomicBool::new(false));
+        let waiting_since = Mutex::default();
+        Arc::new(Self { chain, is_wanted, is_current, has_pace, waiting_since })
     }
 }
 
@@ -85,6 +91,10 @@ impl ChainReader for Between {
 
     fn is_current(&self) -> bool {
         self.is_current.load(Ordering::SeqCst)
+    }
+
+    fn settles_after(&self) -> Option<Duration> {
+        self.has_pace.load(Ordering::SeqCst).then_some(SETTLES_AFTER)
     }
 
     async fn waiting_since(&self, txids: &[String]) -> Result<Vec<Option<Micros>>, ChainError> {
@@ -141,6 +151,48 @@ async fn time_stands_still_while_the_node_does() {
     let began = core.env.now();
     catch_up(&mut scanner).await;
     assert!(cursor_of(&core).await.read_at >= began);
+}
+
+/// A node that answers again gives what it had when it went away, and does not know what it missed: nobody may
+/// be called late before it gives a block from after that, or so long without one that it missed none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_silence_time_goes_by_the_blocks_until_one_is_new() {
+    let (directory, core, chain) = simulated(crate::ENGINE).await;
+    let clock = MovedClock::new();
+    let core = Core { env: clock.env(), ..core };
+    let node = Between::of(&chain);
+    node.has_pace.store(true, Ordering::SeqCst);
+    let mut scanner = scanner(&core, Arc::clone(&node) as _);
+    catch_up(&mut scanner).await;
+    let before = cursor_of(&core).await.read_at;
+
+    clock.advance(3_600);
+    catch_up(&mut scanner).await;
+    assert_eq!(cursor_of(&core).await.read_at, before, "it may lack blocks of a whole hour");
+    // By its own clock this one was made an hour ago.
+    let missed = chain.mine(1).await.unwrap();
+    catch_up(&mut scanner).await;
+    assert_eq!(cursor_of(&core).await.read_at, missed.time.max(before));
+
+    let sandbox = Sandbox::open(&directory.path().join("chain.sqlite"), clock.env()).await;
+    sandbox.unwrap().chain(NETWORK).await.unwrap().mine(1).await.unwrap();
+    let began = core.env.now();
+    catch_up(&mut scanner).await;
+    assert!(cursor_of(&core).await.read_at >= began, "it has what is new");
+
+    clock.advance(3_600);
+    catch_up(&mut scanner).await;
+    let held = cursor_of(&core).await.read_at;
+    assert!(held < began.plus(Duration::from_secs(60)), "away once more");
+    clock.advance(900);
+    let began = core.env.now();
+    catch_up(&mut scanner).await;
+    assert_eq!(cursor_of(&core).await.read_at, held, "that was a silence too");
+    for _ in 0..19 {
+        clock.advance(50);
+        catch_up(&mut scanner).await;
+    }
+    assert!(cursor_of(&core).await.read_at > began, "no block came that it could have missed");
 }
 
 /// What a payment of the mempool counts from, when nobody looked for the `away` last seconds and the node

@@ -337,11 +337,16 @@ impl ChainReader for Endpoints {
         self.noted(self.serving().reader.mempool(watch).await)
     }
 
-    /// The serving endpoint may be one that stands still or lacks blocks, if there is no better one.
+    /// The serving endpoint may be one that stands still or lacks blocks, if there is no better one, and one
+    /// that answers again and was not looked at since: it has what it had when it went away.
     fn is_current(&self) -> bool {
         let known = self.known();
         let (state, ..) = known.watchdog.stands(known.watchdog.serving());
-        !matches!(state, EndpointState::Stalled | EndpointState::Behind)
+        state == EndpointState::Healthy
+    }
+
+    fn settles_after(&self) -> Option<Duration> {
+        self.known().watchdog.limits().quiet_beside_others_max
     }
 
     async fn waiting_since(&self, txids: &[String]) -> Result<Vec<Option<Micros>>, ChainError> {

@@ -136,6 +136,25 @@ async fn one_endpoint_is_read_directly() {
 }
 
 #[tokio::test]
+async fn a_node_that_answers_again_is_current_once_it_was_looked_at() {
+    let node = Node::with(5, 5, "");
+    let endpoints = over(&[&node]);
+    endpoints.head().await.unwrap();
+    assert!(!endpoints.is_current(), "nobody has looked yet");
+    endpoints.look().await;
+    assert!(endpoints.is_current());
+    node.is_down.store(true, Ordering::SeqCst);
+    for _ in 0..watchdog::FAILURES_MAX {
+        endpoints.look().await;
+    }
+    node.is_down.store(false, Ordering::SeqCst);
+    endpoints.head().await.unwrap();
+    assert!(!endpoints.is_current(), "it has what it had when it went away");
+    endpoints.look().await;
+    assert!(endpoints.is_current());
+}
+
+#[tokio::test]
 async fn a_turn_is_answered_by_one_endpoint_and_the_next_by_another() {
     let (first, second) = (Node::with(5, 5, ""), Node::with(5, 3, "b"));
     let endpoints = over(&[&first, &second]);

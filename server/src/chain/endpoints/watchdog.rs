@@ -173,6 +173,11 @@ impl Watchdog {
         }
     }
 
+    /// Where the lines are drawn.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Which endpoint is read from.
     pub const fn serving(&self) -> usize {
         self.serving
