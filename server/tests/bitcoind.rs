@@ -6,6 +6,8 @@
 mod conformance;
 #[path = "utxo/keys.rs"]
 mod keys;
+#[path = "conformance/outages.rs"]
+mod outages;
 #[path = "utxo/scenarios.rs"]
 mod scenarios;
 mod support;

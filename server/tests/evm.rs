@@ -7,6 +7,8 @@
 #[path = "support/anvil/mod.rs"]
 mod anvil;
 mod conformance;
+#[path = "conformance/outages.rs"]
+mod outages;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "evm/scenarios.rs"]

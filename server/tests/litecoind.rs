@@ -8,6 +8,8 @@ mod conformance;
 mod keys;
 #[path = "litecoind/mweb.rs"]
 mod mweb;
+#[path = "conformance/outages.rs"]
+mod outages;
 #[path = "utxo/scenarios.rs"]
 mod scenarios;
 mod support;

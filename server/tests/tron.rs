@@ -7,6 +7,8 @@
 #[path = "tron/captures.rs"]
 mod captures;
 mod conformance;
+#[path = "conformance/outages.rs"]
+mod outages;
 #[path = "tron/scenarios.rs"]
 mod scenarios;
 mod support;

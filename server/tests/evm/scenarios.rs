@@ -8,10 +8,11 @@ use cryptopayment::domain::address::ChainKind;
 use cryptopayment::domain::asset::Network;
 use cryptopayment_proto::admin::v1 as admin;
 use cryptopayment_proto::admin::v1::network_service_client::NetworkServiceClient;
-use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
+use cryptopayment_sdk::v1::{InvoiceException as Exception, InvoiceStatus as Status};
 
 use crate::anvil::abi::transfer_data;
 use crate::conformance::world::{World, asked, share};
+use crate::outages;
 use crate::program::beside;
 use crate::support::server::{Engine, eventually};
 use crate::world::NodeWorld;
@@ -45,10 +46,7 @@ macro_rules! every_story {
 
 pub async fn two_hundred_invoices_paid_in_one_block(start: NodeWorld) {
     let NodeWorld { world, .. } = start;
-    let mut invoices: Vec<Invoice> = Vec::new();
-    for _ in 0..200 {
-        invoices.push(world.invoice().await);
-    }
+    let invoices = outages::invoices(&world, 200).await;
     // Half of them one by one, half of them through a contract.
     for invoice in &invoices[..100] {
         world.pay(invoice, 1, 1).await;
@@ -57,12 +55,7 @@ pub async fn two_hundred_invoices_paid_in_one_block(start: NodeWorld) {
         let outputs: Vec<_> = chunk.iter().map(|invoice| share(invoice, 1, 1)).collect();
         world.chain.pay(&outputs).await.unwrap();
     }
-    world.mine_deep(&invoices[0]).await;
-    for invoice in &invoices {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(invoices.iter().map(asked).sum()).await;
-    world.finish().await;
+    outages::all_are_confirmed(world, &invoices).await;
 }
 
 pub async fn a_node_that_stops_and_comes_back_loses_nothing(start: NodeWorld) {
@@ -75,67 +68,16 @@ pub async fn a_node_that_stops_and_comes_back_loses_nothing(start: NodeWorld) {
     let other = world.invoice().await;
     node.run().await;
     world.pay(&other, 1, 1).await;
-    world.mine_deep(&invoice).await;
-    for invoice in [&invoice, &other] {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(asked(&invoice) + asked(&other)).await;
-    world.finish().await;
+    outages::all_are_confirmed(world, &[invoice, other]).await;
 }
 
 pub async fn while_the_node_is_cut_off_nobody_is_late(start: NodeWorld) {
     let NodeWorld { world, proxy, .. } = start;
-    let (paid, unpaid) = (world.invoice().await, world.invoice().await);
-    proxy.cut();
-    // Paid in time, on a chain that we can not read.
-    world.pay(&paid, 1, 1).await;
-    world.chain.mine(1).await.unwrap();
-    world.expire().await;
-    // Something that the server does in its own time happens, and the invoices still wait.
-    let own = world.network.as_str();
-    let lag = eventually("the lag is told", || async {
-        let networks = world.client.networks().await.unwrap();
-        let told = networks.into_iter().find(|network| network.network == own).unwrap();
-        (told.lag_seconds >= 31 * 60).then_some(told.lag_seconds)
-    })
-    .await;
-    assert!(lag >= 31 * 60);
-    for invoice in [&paid, &unpaid] {
-        let now = world.client.get_invoice(&invoice.id).await.unwrap();
-        assert_eq!(now.status(), Status::Pending, "expiry waits for the watermark");
-    }
-    proxy.mend();
-    world.wait(&unpaid, Status::Expired, Exception::None).await;
-    world.mine_deep(&paid).await;
-    world.wait(&paid, Status::Confirmed, Exception::None).await;
-    world.wait_available(asked(&paid)).await;
-    world.finish().await;
+    outages::while_the_node_is_cut_off_nobody_is_late(world, &[&proxy]).await;
 }
 
 pub async fn a_reorganisation_while_down_is_found_at_the_next_start(start: NodeWorld) {
-    let NodeWorld { mut world, node, .. } = start;
-    let (moved, lost) = (world.invoice().await, world.invoice().await);
-    let good = world.pay(&moved, 1, 1).await;
-    let bad = world.pay(&lost, 1, 1).await;
-    world.wait_seen(&moved, &good).await;
-    world.wait_seen(&lost, &bad).await;
-    world.mine_deep(&moved).await;
-    for invoice in [&moved, &lost] {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(asked(&moved) + asked(&lost)).await;
-
-    world.server.stop().await;
-    let required = moved.confirmations.unwrap().required;
-    node.fork(required, &[(bad, ForkFate::DoubleSpend)]).await.unwrap();
-    node.mine(2).await.unwrap();
-    world.server.run().await;
-    world.client = world.server.client();
-    world.wait(&lost, Status::Pending, Exception::Reorged).await;
-    let kept = world.client.get_invoice(&moved.id).await.unwrap();
-    assert_eq!(kept.status(), Status::Confirmed);
-    world.wait_available(asked(&moved)).await;
-    world.finish().await;
+    outages::a_reorganisation_while_down_is_found_at_the_next_start(start.world, 0).await;
 }
 
 /// Blocks tell what an address got, whatever is left of it when they are read.

@@ -6,8 +6,10 @@ use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatu
 use prost::Message as _;
 
 use crate::conformance::world::{World, asked, share};
+use crate::outages;
 use crate::support::rest::{Rest, metric};
 use crate::support::server::{Engine, eventually};
+use crate::tcp_proxy::TcpProxy;
 use crate::tron_node::TronNode;
 use crate::tron_node::driver::Driver;
 use crate::tron_world::NodeWorld;
@@ -30,20 +32,12 @@ async fn wait_lag(world: &World, seconds: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_invoices_paid_by_two_transactions() {
     let NodeWorld { world, .. } = start().await;
-    let mut invoices: Vec<Invoice> = Vec::new();
-    for _ in 0..100 {
-        invoices.push(world.invoice().await);
-    }
+    let invoices = outages::invoices(&world, 100).await;
     for chunk in invoices.chunks(50) {
         let outputs: Vec<_> = chunk.iter().map(|invoice| share(invoice, 1, 1)).collect();
         world.chain.pay(&outputs).await.unwrap();
     }
-    world.mine_deep(&invoices[0]).await;
-    for invoice in &invoices {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(invoices.iter().map(asked).sum()).await;
-    world.finish().await;
+    outages::all_are_confirmed(world, &invoices).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,33 +51,14 @@ async fn a_node_that_stops_and_comes_back_loses_nothing() {
     let other = world.invoice().await;
     node.run().await;
     world.pay(&other, 1, 1).await;
-    world.mine_deep(&invoice).await;
-    for invoice in [&invoice, &other] {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(asked(&invoice) + asked(&other)).await;
-    world.finish().await;
+    outages::all_are_confirmed(world, &[invoice, other]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_node_is_cut_off_nobody_is_late() {
     let NodeWorld { world, proxies, .. } = start().await;
-    let (paid, unpaid) = (world.invoice().await, world.invoice().await);
-    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::cut);
-    // Paid in time, on a chain that we can not read.
-    world.pay(&paid, 1, 1).await;
-    world.expire().await;
-    wait_lag(&world, 31 * 60).await;
-    for invoice in [&paid, &unpaid] {
-        let now = world.client.get_invoice(&invoice.id).await.unwrap();
-        assert_eq!(now.status(), Status::Pending, "expiry waits for the watermark");
-    }
-    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::mend);
-    world.wait(&unpaid, Status::Expired, Exception::None).await;
-    world.mine_deep(&paid).await;
-    world.wait(&paid, Status::Confirmed, Exception::None).await;
-    world.wait_available(asked(&paid)).await;
-    world.finish().await;
+    let node: Vec<&TcpProxy> = proxies.iter().collect();
+    outages::while_the_node_is_cut_off_nobody_is_late(world, &node).await;
 }
 
 /// Every way in which a node or TronGrid says "not now" with an answer that could be taken for
@@ -136,30 +111,8 @@ async fn refusals_of_every_form_are_waited_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reorganisation_while_down_is_found_at_the_next_start() {
-    let NodeWorld { mut world, driver, .. } = start().await;
-    let (moved, lost) = (world.invoice().await, world.invoice().await);
-    let good = world.pay(&moved, 1, 1).await;
-    let bad = world.pay(&lost, 1, 1).await;
-    world.wait_seen(&moved, &good).await;
-    world.wait_seen(&lost, &bad).await;
-    world.mine_deep(&moved).await;
-    for invoice in [&moved, &lost] {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(asked(&moved) + asked(&lost)).await;
-
-    world.server.stop().await;
-    let required = moved.confirmations.unwrap().required;
     // Below both payments, each in a block of its own.
-    driver.fork(required + 2, &[(bad, ForkFate::DoubleSpend)]).await.unwrap();
-    driver.mine(2).await.unwrap();
-    world.server.run().await;
-    world.client = world.server.client();
-    world.wait(&lost, Status::Pending, Exception::Reorged).await;
-    let kept = world.client.get_invoice(&moved.id).await.unwrap();
-    assert_eq!(kept.status(), Status::Confirmed);
-    world.wait_available(asked(&moved)).await;
-    world.finish().await;
+    outages::a_reorganisation_while_down_is_found_at_the_next_start(start().await.world, 2).await;
 }
 
 /// TRON's accounts have no nonce: nothing replaces a payment that a fork dropped. Until its expiration
@@ -230,11 +183,11 @@ async fn finality_that_trails_holds_what_asks_for_it_and_says_so() {
     assert_eq!(is_late(&world, &invoice).await, IN_TIME);
 
     // As long as nobody reads the chain nobody knows.
-    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::cut);
+    proxies.iter().for_each(TcpProxy::cut);
     world.client.sandbox().advance_clock(3_600).await.unwrap();
     wait_lag(&world, 3_600).await;
     assert_eq!(is_late(&world, &invoice).await, IN_TIME);
-    proxies.iter().for_each(crate::tcp_proxy::TcpProxy::mend);
+    proxies.iter().for_each(TcpProxy::mend);
     world.chain.mine(20).await.unwrap();
     eventually("finality is late", || async {
         (is_late(&world, &invoice).await == LATE).then_some(())

@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use cryptopayment::chain::{BlockRef, ChainError, ForkFate, SandboxControl};
 use cryptopayment::domain::asset::Network;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 
 use crate::conformance::world::World;
 use crate::support::server::{Engine, TestServer, eventually};
 use crate::tcp_proxy::TcpProxy;
 use crate::tron_node::driver::Driver;
 
-/// How long a restless node is away, and how long it is there.
+/// How long a restless node is away.
 const AWAY: Duration = Duration::from_millis(250);
+/// How long it is there in between: enough for a turn of reading on a busy machine.
+const THERE: Duration = Duration::from_secs(1);
 
 /// The node as a chain that two owners drive: the world and its scenario.
 struct Shared(Arc<Driver>);
@@ -101,15 +102,12 @@ impl NodeWorld {
         let went_away = Arc::new(AtomicBool::new(false));
         here.world.went_away = Some(Arc::clone(&went_away));
         let restless = tokio::spawn(async move {
-            let mut beat = tokio::time::interval(AWAY);
-            // On a busy machine it is away for longer, never back for shorter.
-            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                beat.tick().await;
                 proxies.iter().for_each(TcpProxy::cut);
                 went_away.store(true, Ordering::SeqCst);
-                beat.tick().await;
+                tokio::time::sleep(AWAY).await;
                 proxies.iter().for_each(TcpProxy::mend);
+                tokio::time::sleep(THERE).await;
             }
         });
         let kept = std::mem::replace(&mut here.world.kept, Box::new(()));

@@ -2,16 +2,16 @@
 //! another one than before. Each story ends in the right books; `every_scenario!` makes the tests.
 
 use cryptopayment::app::doctor::{self, Check, Examination, State};
-use cryptopayment::chain::{ForkFate, SandboxControl as _};
+use cryptopayment::chain::SandboxControl as _;
 use cryptopayment::config::{Config, Flags};
 use cryptopayment::env::Env;
 use cryptopayment_sdk::CreateInvoice;
-use cryptopayment_sdk::v1::{Invoice, InvoiceException as Exception, InvoiceStatus as Status};
+use cryptopayment_sdk::v1::{InvoiceException as Exception, InvoiceStatus as Status};
 use serde_json::{Value, json};
 
 use crate::conformance::world::{World, asked, share};
 use crate::keys::{keys_of, spend};
-use crate::support::server::eventually;
+use crate::outages;
 use crate::world::NodeWorld;
 
 /// Every scenario; `$world` is an async expression that gives a [`NodeWorld`].
@@ -41,20 +41,12 @@ macro_rules! every_scenario {
 
 pub async fn two_hundred_invoices_paid_in_one_block(world: NodeWorld) {
     let NodeWorld { world, .. } = world;
-    let mut invoices: Vec<Invoice> = Vec::new();
-    for _ in 0..200 {
-        invoices.push(world.invoice().await);
-    }
+    let invoices = outages::invoices(&world, 200).await;
     for chunk in invoices.chunks(50) {
         let outputs: Vec<_> = chunk.iter().map(|invoice| share(invoice, 1, 1)).collect();
         world.chain.pay(&outputs).await.unwrap();
     }
-    world.mine_deep(&invoices[0]).await;
-    for invoice in &invoices {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(invoices.iter().map(asked).sum()).await;
-    world.finish().await;
+    outages::all_are_confirmed(world, &invoices).await;
 }
 
 pub async fn a_node_that_stops_and_comes_back_loses_nothing(world: NodeWorld) {
@@ -68,66 +60,16 @@ pub async fn a_node_that_stops_and_comes_back_loses_nothing(world: NodeWorld) {
     let other = other.await.unwrap().invoice.unwrap();
     node.run().await;
     world.pay(&other, 1, 1).await;
-    world.mine_deep(&invoice).await;
-    for invoice in [&invoice, &other] {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(asked(&invoice) + asked(&other)).await;
-    world.finish().await;
+    outages::all_are_confirmed(world, &[invoice, other]).await;
 }
 
 pub async fn while_the_node_is_cut_off_nobody_is_late(world: NodeWorld) {
     let NodeWorld { world, proxy, .. } = world;
-    let (paid, unpaid) = (world.invoice().await, world.invoice().await);
-    proxy.cut();
-    // Paid in time, on a chain that we can not read.
-    world.pay(&paid, 1, 1).await;
-    world.chain.mine(1).await.unwrap();
-    world.expire().await;
-    // Something that the server does in its own time happens, and the invoices still wait.
-    let lag = eventually("the lag is told", || async {
-        let networks = world.client.networks().await.unwrap();
-        let own = networks.into_iter().find(|told| told.network == world.network.as_str()).unwrap();
-        (own.lag_seconds >= 31 * 60).then_some(own.lag_seconds)
-    })
-    .await;
-    assert!(lag >= 31 * 60);
-    for invoice in [&paid, &unpaid] {
-        let now = world.client.get_invoice(&invoice.id).await.unwrap();
-        assert_eq!(now.status(), Status::Pending, "expiry waits for the watermark");
-    }
-    proxy.mend();
-    world.wait(&unpaid, Status::Expired, Exception::None).await;
-    world.mine_deep(&paid).await;
-    world.wait(&paid, Status::Confirmed, Exception::None).await;
-    world.wait_available(asked(&paid)).await;
-    world.finish().await;
+    outages::while_the_node_is_cut_off_nobody_is_late(world, &[&proxy]).await;
 }
 
 pub async fn a_reorganisation_while_down_is_found_at_the_next_start(world: NodeWorld) {
-    let NodeWorld { mut world, node, .. } = world;
-    let (moved, lost) = (world.invoice().await, world.invoice().await);
-    let good = world.pay(&moved, 1, 1).await;
-    let bad = world.pay(&lost, 1, 1).await;
-    world.wait_seen(&moved, &good).await;
-    world.wait_seen(&lost, &bad).await;
-    world.mine_deep(&moved).await;
-    for invoice in [&moved, &lost] {
-        world.wait(invoice, Status::Confirmed, Exception::None).await;
-    }
-    world.wait_available(asked(&moved) + asked(&lost)).await;
-
-    world.server.stop().await;
-    let required = moved.confirmations.unwrap().required;
-    node.fork(required, &[(bad, ForkFate::DoubleSpend)]).await.unwrap();
-    node.mine(2).await.unwrap();
-    world.server.run().await;
-    world.client = world.server.client();
-    world.wait(&lost, Status::Pending, Exception::Reorged).await;
-    let kept = world.client.get_invoice(&moved.id).await.unwrap();
-    assert_eq!(kept.status(), Status::Confirmed);
-    world.wait_available(asked(&moved)).await;
-    world.finish().await;
+    outages::a_reorganisation_while_down_is_found_at_the_next_start(world.world, 0).await;
 }
 
 /// Blocks tell what an address got, whatever is left of it when they are read.
