@@ -194,14 +194,16 @@ impl Trigger {
         let request = self.connection.request(v1::WatchInvoiceRequest { id: id.to_owned() });
         let mut client = InvoiceServiceClient::new(self.connection.channel.clone());
         let mut stream = client.watch_invoice(request).await?.into_inner();
-        loop {
-            let message = tokio::select! {
-                message = stream.message() => message?,
-                () = self.env.sleep(LOOK) => return Ok(()),
-            };
-            let Some(message) = message else { return Ok(()) };
+        // How it stands now comes first, however long it takes.
+        let mut told = stream.message().await?;
+        while let Some(message) = told {
             self.print(&message.invoice.unwrap_or_default());
+            told = tokio::select! {
+                message = stream.message() => message?,
+                () = self.env.sleep(LOOK) => None,
+            };
         }
+        Ok(())
     }
 
     /// Prints where the invoice stands, if it stands elsewhere than before.

@@ -77,8 +77,10 @@ pub async fn of_all(
 
 /// One delivery of any merchant with its newest attempts.
 pub async fn get_any(db: &Db, id: Uuid) -> Result<(Delivery, Vec<Attempt>), Failure> {
-    let (merchant_id, delivery) = delivery_log::get_any(db, id).await?.ok_or_else(not_found)?;
+    let (merchant_id, _) = delivery_log::get_any(db, id).await?.ok_or_else(not_found)?;
     let attempts = delivery_log::attempts(db, merchant_id, id, ATTEMPTS_SHOWN_MAX).await?;
+    // As in `get`: an attempt that is seen has done its work on what is read after it.
+    let delivery = delivery_log::get(db, merchant_id, id).await?.ok_or_else(not_found)?;
     Ok((delivery, attempts))
 }
 
