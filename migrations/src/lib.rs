@@ -13,6 +13,7 @@ mod m0007_unexpected_deposits;
 mod m0008_reconciliation;
 mod m0009_looked_at;
 mod m0010_asked_finality;
+mod m0011_due_deliveries;
 
 use sea_orm_migration::prelude::*;
 
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_reconciliation::Migration),
             Box::new(m0009_looked_at::Migration),
             Box::new(m0010_asked_finality::Migration),
+            Box::new(m0011_due_deliveries::Migration),
         ]
     }
 }

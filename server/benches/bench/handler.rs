@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use cryptopayment::env::Env;
 use cryptopayment::transport::calls::Services;
-use cryptopayment::transport::listener::{self, ListenerLimits};
+use cryptopayment::transport::listener::{self, ListenerLimits, Requests};
 use cryptopayment_proto::v1::invoice_service_server::{InvoiceService, InvoiceServiceServer};
 use cryptopayment_proto::{DESCRIPTOR_SET, v1};
 use http::header::CONTENT_TYPE;
@@ -102,6 +103,9 @@ pub async fn serve(invoice: v1::Invoice, database_url: &str, stop: CancellationT
     let router = router(invoice).merge(reads);
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
-    tokio::spawn(listener::serve(socket, router, ListenerLimits::default(), stop));
+    // The listener is the same for all: each request has an id.
+    let internal_url = "https://docs.example/errors#internal".to_owned();
+    let requests = Requests { env: Env::system(), internal_url };
+    tokio::spawn(listener::serve_api(socket, router, requests, ListenerLimits::default(), stop));
     url
 }

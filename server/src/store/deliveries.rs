@@ -6,7 +6,7 @@ use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
-use super::{Db, Result, StoreError, UnitOfWork, all, execute, lease_now};
+use super::{Db, Result, StoreError, UnitOfWork, all, execute, lease_now, one};
 use crate::domain::event::EventBody;
 use crate::domain::time::Micros;
 
@@ -201,6 +201,23 @@ pub async fn claim(db: &Db, now: Micros, claim: &Claim) -> Result<Vec<ClaimedDel
     }
     unit.commit().await?;
     Ok(deliveries)
+}
+
+/// Whether there may be something to claim of merchants other than these: read beside whoever writes.
+pub async fn is_any_due_beside(db: &Db, now: Micros, crowding: &[Uuid]) -> Result<bool> {
+    let clock = lease_now(db.backend());
+    let theirs = super::places(crowding.len(), 1);
+    let free = format!(
+        "(claimed_until IS NULL OR claimed_until < {clock}) AND merchant_id NOT IN ({theirs})"
+    );
+    let sql = format!(
+        "SELECT id FROM delivery WHERE id IN (
+            SELECT id FROM delivery WHERE redeliver_at <= $1 AND {free} LIMIT 1)
+         OR id IN (
+            SELECT id FROM delivery WHERE state = 'pending' AND due_at <= $1 AND {free} LIMIT 1)"
+    );
+    let values = [now.0.into()].into_iter().chain(crowding.iter().map(|id| (*id).into()));
+    Ok(one::<ClaimedRow, _>(db.reader(), &sql, values.collect()).await?.is_some())
 }
 
 async fn load(unit: &UnitOfWork, claimed: &[ClaimedRow]) -> Result<Vec<LoadedRow>> {

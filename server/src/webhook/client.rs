@@ -55,8 +55,8 @@ impl Default for WebhookLimits {
             response_headers_max: 100,
             sample_headers_max: 64,
             sample_header_bytes_max: 8_192,
-            idle_connections_per_host_max: 4,
-            idle_seconds_max: 30,
+            idle_connections_per_host_max: 64,
+            idle_seconds_max: 10,
         }
     }
 }

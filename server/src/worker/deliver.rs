@@ -23,7 +23,7 @@ use crate::webhook::body::BodyWriter;
 use crate::webhook::{DeliveryError, Message, Outcome, SignedRequest, WebhookClient, schedule};
 
 /// Deliveries claimed at a time.
-pub const CLAIMED_MAX: u32 = 32;
+pub const CLAIMED_MAX: u32 = 64;
 /// How long a claim lasts, by the database's clock: longer than any attempt may take.
 const CLAIM_SECONDS: i64 = 25;
 
@@ -93,19 +93,28 @@ impl Deliverer {
             return Ok(Step::More);
         }
         let limit = u32::try_from(places).unwrap_or(u32::MAX).min(CLAIMED_MAX);
+        let now = self.sender.env.now();
+        // Nobody who writes waits for a look past their backlogs.
+        if !crowding.is_empty() && !deliveries::is_any_due_beside(&self.db, now, &crowding).await? {
+            return Ok(Step::Idle);
+        }
         let claim = Claim { holder: self.sender.holder, limit, seconds: CLAIM_SECONDS, crowding };
-        let claimed = deliveries::claim(&self.db, self.sender.env.now(), &claim).await?;
+        let claimed = deliveries::claim(&self.db, now, &claim).await?;
         if claimed.is_empty() {
             return Ok(Step::Idle);
         }
         for delivery in claimed {
-            let place = self.places.take(delivery.merchant_id);
             let (sender, signals) = (Arc::clone(&self.sender), self.signals.clone());
+            let (places, merchant_id) = (self.places.clone(), delivery.merchant_id);
+            let place = places.take(merchant_id);
             under_way.spawn(async move {
                 let written = sender.deliver(delivery).await;
                 drop(place);
-                // What waited for it, or for the place, may be due.
-                signals.deliveries.notify_one();
+                // What waited for it, or for the place, may be due. A merchant who may have no more yet
+                // gets the places that became free later, many at once.
+                if !places.is_crowded_by(merchant_id) {
+                    signals.deliveries.notify_one();
+                }
                 written
             });
         }

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::held::{Held, Hold};
+use crate::held::{Counts, Held, Hold};
 
 /// Places, some of which are held.
 #[derive(Clone)]
@@ -35,10 +35,19 @@ impl Places {
     /// that, and the one after them finds some.
     pub fn room(&self) -> Room {
         self.held.read(|held| {
-            let free = self.places_max.saturating_sub(held.iter().map(|(_, count)| count).sum());
+            let free = self.free(held);
             let crowds = |(merchant, count): (&Uuid, usize)| (count >= free).then_some(*merchant);
             Room { places: free.div_ceil(2), crowding: held.iter().filter_map(crowds).collect() }
         })
+    }
+
+    /// Whether nothing of this merchant may be begun now.
+    pub fn is_crowded_by(&self, merchant_id: Uuid) -> bool {
+        self.held.read(|held| held.of(&merchant_id) >= self.free(held))
+    }
+
+    fn free(&self, held: &Counts<Uuid>) -> usize {
+        self.places_max.saturating_sub(held.iter().map(|(_, count)| count).sum())
     }
 
     /// Takes a place for a delivery of this merchant's.
@@ -72,7 +81,12 @@ mod tests {
         let counts: Vec<usize> = taken.iter().map(Vec::len).collect();
         assert_eq!(counts, [32, 16, 8, 4, 2, 1, 1]);
         assert_eq!(places.room().places, 0);
+        assert!(
+            places.is_crowded_by(merchants[6]) && places.is_crowded_by(Uuid::nil()),
+            "it is full"
+        );
         drop(taken);
+        assert!(!places.is_crowded_by(merchants[0]));
         assert_eq!(places.room(), Room { places: 32, crowding: Vec::new() });
     }
 
