@@ -20,6 +20,5 @@ impl MigrationTrait for Migration {
 
 /// In the order in which they are claimed; whose they are is read without the row.
 const INDEX: &str = "
-DROP INDEX delivery_due;
-CREATE INDEX delivery_due ON delivery (due_at, seq, merchant_id) WHERE state = 'pending';
+CREATE INDEX delivery_claim ON delivery (due_at, seq, merchant_id) WHERE state = 'pending';
 ";

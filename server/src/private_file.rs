@@ -31,12 +31,13 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 pub fn create(path: &Path, content: &[u8], env: &Env) -> io::Result<()> {
     let temporary = path.with_extension(format!("{}.new", env.new_id()));
     write_new(&temporary, content)?;
-    let linked = fs::hard_link(&temporary, path);
-    fs::remove_file(&temporary)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_directory(path),
+    match fs::hard_link(&temporary, path) {
+        // The file system has no links.
+        Err(_) if !path.exists() => fs::rename(&temporary, path)?,
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => fs::remove_file(&temporary)?,
     }
+    sync_directory(path)
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -109,10 +109,8 @@ impl Deliverer {
             let place = places.take(merchant_id);
             under_way.spawn(async move {
                 let written = sender.deliver(delivery).await;
-                drop(place);
-                // What waited for it, or for the place, may be due. A merchant who may have no more yet
-                // gets the places that became free later, many at once.
-                if !places.is_crowded_by(merchant_id) {
+                // Who may have no more yet gets the places that become free later, many at once.
+                if places.give_back(place, merchant_id) {
                     signals.deliveries.notify_one();
                 }
                 written

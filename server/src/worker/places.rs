@@ -41,9 +41,13 @@ impl Places {
         })
     }
 
-    /// Whether nothing of this merchant may be begun now.
-    pub fn is_crowded_by(&self, merchant_id: Uuid) -> bool {
-        self.held.read(|held| held.of(&merchant_id) >= self.free(held))
+    /// Gives a place of this merchant's back. Whether somebody may begin something who could not before, or
+    /// the merchant could all along: what waited for the delivery that ended may be due.
+    pub fn give_back(&self, place: Place, merchant_id: Uuid) -> bool {
+        let before = self.room().crowding;
+        drop(place);
+        let after = self.room().crowding;
+        !after.contains(&merchant_id) || before.iter().any(|merchant| !after.contains(merchant))
     }
 
     fn free(&self, held: &Counts<Uuid>) -> usize {
@@ -58,6 +62,8 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     /// Takes all that this merchant may have, as one claim after the other would.
@@ -81,13 +87,24 @@ mod tests {
         let counts: Vec<usize> = taken.iter().map(Vec::len).collect();
         assert_eq!(counts, [32, 16, 8, 4, 2, 1, 1]);
         assert_eq!(places.room().places, 0);
-        assert!(
-            places.is_crowded_by(merchants[6]) && places.is_crowded_by(Uuid::nil()),
-            "it is full"
-        );
         drop(taken);
-        assert!(!places.is_crowded_by(merchants[0]));
         assert_eq!(places.room(), Room { places: 32, crowding: Vec::new() });
+    }
+
+    #[test]
+    fn a_place_that_comes_back_is_news_for_whoever_may_begin_something_by_it() {
+        let places = Places::new(64);
+        let [much, little] = [1, 2].map(Uuid::from_u128);
+        let mut of_much: Vec<Place> = (0..60).map(|_| places.take(much)).collect();
+        let _of_little = [places.take(little), places.take(little)];
+        assert_eq!(places.room().crowding.len(), 2);
+        let mut back = || places.give_back(of_much.pop().unwrap(), much);
+        assert!(back(), "three are free: the other holds but two");
+        assert!(!back(), "nobody may begin what could not be begun before");
+        while places.room().crowding.contains(&much) {
+            assert_eq!(back(), !places.room().crowding.contains(&much));
+        }
+        assert!(back(), "what waited for it may be due");
     }
 
     #[test]

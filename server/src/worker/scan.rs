@@ -151,6 +151,8 @@ impl Scanner {
             }
             unit.commit().await?;
             self.fence = Some(lease.fence);
+            // Another process may have read meanwhile.
+            self.known = Known::default();
         }
         Ok(Some(lease.fence))
     }

@@ -340,9 +340,7 @@ impl ChainReader for Endpoints {
     /// The serving endpoint may be one that stands still or lacks blocks, if there is no better one, and one
     /// that answers again and was not looked at since: it has what it had when it went away.
     fn is_current(&self) -> bool {
-        let known = self.known();
-        let (state, ..) = known.watchdog.stands(known.watchdog.serving());
-        state == EndpointState::Healthy
+        self.known().watchdog.keeps_up()
     }
 
     fn settles_after(&self) -> Option<Duration> {

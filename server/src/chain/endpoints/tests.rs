@@ -155,6 +155,21 @@ async fn a_node_that_answers_again_is_current_once_it_was_looked_at() {
 }
 
 #[tokio::test]
+async fn a_node_that_keeps_up_is_current_whatever_else_it_can_not_answer() {
+    let node = Node::with(5, 5, "");
+    let endpoints = over(&[&node]);
+    endpoints.look().await;
+    let lost = ChainError::Transient("an old block is not there".to_owned());
+    *node.refuses_blocks.lock().unwrap() = Some(lost);
+    for _ in 0..=watchdog::FAILURES_MAX {
+        endpoints.head().await.unwrap();
+        block(&endpoints, 2).await.unwrap_err();
+    }
+    assert_eq!(endpoints.report()[0].state, State::Unreachable);
+    assert!(endpoints.is_current(), "its newest block is the chain's");
+}
+
+#[tokio::test]
 async fn a_turn_is_answered_by_one_endpoint_and_the_next_by_another() {
     let (first, second) = (Node::with(5, 5, ""), Node::with(5, 3, "b"));
     let endpoints = over(&[&first, &second]);

@@ -119,7 +119,9 @@ struct Watched {
     name: String,
     seen: Option<Seen>,
     fault: Option<Fault>,
+    /// How it stands, and how by what it says when it is looked at alone.
     state: State,
+    by_looks: State,
     since: Micros,
     error: String,
     /// The highest block it ever stated.
@@ -153,6 +155,7 @@ impl Watchdog {
             seen: None,
             fault: None,
             state: State::Unreachable,
+            by_looks: State::Unreachable,
             since: now,
             error: "was not asked yet".to_owned(),
             highest: 0,
@@ -187,6 +190,12 @@ impl Watchdog {
     pub fn stands(&self, n: usize) -> (State, Micros, &str, Option<Seen>) {
         let one = &self.watched[n];
         (one.state, one.since, &one.error, one.seen)
+    }
+
+    /// Whether the serving endpoint keeps up with the chain, by what it says when it is looked at: also one
+    /// that fails at something else that is asked of it.
+    pub fn keeps_up(&self) -> bool {
+        self.watched[self.serving].by_looks == State::Healthy
     }
 
     /// Holds against an endpoint that it contradicted another before this process began, and how.
@@ -265,8 +274,14 @@ impl Watchdog {
         };
         let best = self.watched.iter().map(best).max().unwrap_or(0);
         for n in 0..self.watched.len() {
-            let (state, error) = self.judged(n, best, now);
+            let (by_looks, error) = self.judged_by_looks(n, best, now);
             let one = &mut self.watched[n];
+            one.by_looks = by_looks;
+            let bench = one.bench.as_ref().filter(|bench| now < bench.until);
+            let (state, error) = match bench.filter(|_| by_looks != State::Unfit) {
+                Some(bench) => (bench.state, bench.error.clone()),
+                None => (by_looks, error),
+            };
             if one.state != state {
                 one.since = now;
             }
@@ -274,13 +289,10 @@ impl Watchdog {
         }
     }
 
-    fn judged(&self, n: usize, best: u64, now: Micros) -> (State, String) {
+    fn judged_by_looks(&self, n: usize, best: u64, now: Micros) -> (State, String) {
         let one = &self.watched[n];
         if let Some(Fault::Unfit(error)) = &one.fault {
             return (State::Unfit, error.clone());
-        }
-        if let Some(bench) = one.bench.as_ref().filter(|bench| now < bench.until) {
-            return (bench.state, bench.error.clone());
         }
         let Some(seen) = one.seen else { return (State::Unreachable, self.silence(n)) };
         if one.looks_failed >= FAILURES_MAX {
