@@ -30,13 +30,16 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 /// What the operating system says.
 pub fn create(path: &Path, content: &[u8], env: &Env) -> io::Result<()> {
     let temporary = path.with_extension(format!("{}.new", env.new_id()));
-    write_new(&temporary, content)?;
-    match fs::hard_link(&temporary, path) {
-        // The file system has no links.
-        Err(_) if !path.exists() => fs::rename(&temporary, path)?,
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => fs::remove_file(&temporary)?,
-    }
+    let placed =
+        write_new(&temporary, content).and_then(|()| match fs::hard_link(&temporary, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // The file system has no links.
+            Err(_) if !path.exists() => fs::rename(&temporary, path),
+            linked => linked,
+        });
+    // Gone already after a renaming; what is left of a failure nobody reads.
+    let _ = fs::remove_file(&temporary);
+    placed?;
     sync_directory(path)
 }
 

@@ -6,7 +6,7 @@ use crate::chain::ChainError;
 /// Characters of a node's own text that a message repeats.
 pub(super) const MAX_MESSAGE_CHARS: usize = 300;
 
-/// Reads a body chunk by chunk, no further than `bytes_max`.
+/// Reads a body chunk by chunk, no further than `bytes_max`: what is longer is [`ChainError::TooLarge`].
 pub(super) async fn read_body(
     mut response: reqwest::Response,
     bytes_max: usize,
@@ -14,7 +14,7 @@ pub(super) async fn read_body(
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_node)? {
         if chunk.len() > bytes_max - body.len() {
-            return Err(ChainError::Invalid(format!("node answers more than {bytes_max} bytes")));
+            return Err(ChainError::TooLarge(format!("more than {bytes_max} bytes")));
         }
         body.extend_from_slice(&chunk);
     }

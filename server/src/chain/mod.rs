@@ -149,6 +149,9 @@ pub enum ChainError {
     /// The answer makes no sense; asking again gives the same.
     #[error("chain answered nonsense: {0}")]
     Invalid(String),
+    /// The answer is longer than what is read of one: what can be asked for in parts is.
+    #[error("chain answers too much: {0}")]
+    TooLarge(String),
     /// The node cannot do what was asked (a pruned block, a missing index).
     #[error("chain cannot answer: {0}")]
     Unsupported(String),

@@ -222,8 +222,9 @@ pub async fn advance(
 }
 
 /// Moves the cursor back from `from_hash` to an ancestor, forgetting the blocks above it. What was
-/// reconciled at one of them is so no more, and nothing is a whole chain again before it is as high as
-/// the one that was left.
+/// reconciled at one of them is so no more and waits for it again, with all addresses: what hid below the
+/// ancestor is here as before, and its delta is not. Nothing is a whole chain again before it is as high
+/// as the one that was left.
 pub async fn rewind(
     unit: &UnitOfWork,
     network: Network,
@@ -237,7 +238,11 @@ pub async fn rewind(
         "UPDATE chain_cursor SET height = $2, hash = $3,
             node_height = CASE WHEN node_height < height THEN height ELSE node_height END,
             reconciled_height = CASE WHEN reconciled_height > $2 THEN $2 ELSE reconciled_height END,
-            pass_height = CASE WHEN pass_height > $2 THEN $2 ELSE pass_height END
+            reconciled_at = CASE WHEN reconciled_height > $2 AND hidden_height IS NOT NULL
+                THEN COALESCE(reconciled_at, watermark_at) ELSE reconciled_at END,
+            pass_index = CASE WHEN reconciled_height > $2 THEN NULL ELSE pass_index END,
+            pass_height = CASE WHEN reconciled_height > $2 THEN NULL
+                WHEN pass_height > $2 THEN $2 ELSE pass_height END
          WHERE network = $1 AND hash = $4 AND fence = $5",
         vec![
             network.as_str().into(),
@@ -257,7 +262,8 @@ pub async fn rewind(
     Ok(changed == 1)
 }
 
-/// Notes that everything up to the cursor, and the mempool, was read completely.
+/// Notes that everything up to the cursor, and the mempool, was read completely. What the chain called
+/// final stays so where a node does not say what is.
 pub async fn mark_read(
     unit: &UnitOfWork,
     network: Network,
@@ -268,8 +274,9 @@ pub async fn mark_read(
     let finalized = mark.finalized_height.map(|h| signed(h, "finalized height")).transpose()?;
     let changed = execute(
         unit.db(),
-        "UPDATE chain_cursor SET node_height = $2, finalized_height = $3, looked_at = $4,
-            finalized_at = CASE WHEN $3 IS NULL THEN NULL
+        "UPDATE chain_cursor SET node_height = $2, looked_at = $4,
+            finalized_height = COALESCE($3, finalized_height),
+            finalized_at = CASE WHEN $3 IS NULL THEN finalized_at
                 WHEN finalized_at IS NULL OR finalized_height IS NULL OR finalized_height < $3
                 THEN $4 ELSE finalized_at END,
             watermark_at = CASE WHEN watermark_at < $8 THEN $8 ELSE watermark_at END,

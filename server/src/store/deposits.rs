@@ -30,6 +30,9 @@ const APPLIED_COLUMNS: [Column; 7] = [
     ("is_final", Kind::Flag),
 ];
 
+const INPUT_COLUMNS: [Column; 3] =
+    [("network", Kind::Text), ("outpoint", Kind::Text), ("txid", Kind::Text)];
+
 /// A transfer to one of our addresses, as it was found.
 #[derive(Debug, Clone)]
 pub struct FoundDeposit {
@@ -213,16 +216,27 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
             true
         }
     };
-    for outpoint in &found.consumes {
-        execute(
-            unit.db(),
-            "INSERT INTO deposit_input (network, outpoint, txid) VALUES ($1, $2, $3)
-             ON CONFLICT DO NOTHING",
-            vec![network.as_str().into(), outpoint.clone().into(), found.txid.clone().into()],
-        )
-        .await?;
+    if !is_changed {
+        return Ok(Recorded::Known);
     }
-    Ok(if is_changed { Recorded::Changed } else { Recorded::Known })
+    insert_inputs(unit, network, found).await?;
+    Ok(Recorded::Changed)
+}
+
+/// Writes down what the transaction consumes: thousands of outpoints, if somebody likes.
+async fn insert_inputs(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<()> {
+    let row = |outpoint: &String| {
+        vec![network.as_str().into(), outpoint.clone().into(), found.txid.clone().into()]
+    };
+    let rows = found.consumes.iter().map(row).collect();
+    for source in row_set::sources(unit.backend(), &INPUT_COLUMNS, &[], rows) {
+        let sql = format!(
+            "INSERT INTO deposit_input (network, outpoint, txid) {} ON CONFLICT DO NOTHING",
+            source.sql
+        );
+        execute(unit.db(), &sql, source.values).await?;
+    }
+    Ok(())
 }
 
 /// Whether the balance of the address, reconciled at this height or above, has counted the transfer: what

@@ -132,7 +132,7 @@ pub fn chain_failure(error: ChainError) -> Failure {
         ChainError::Transient(text) => {
             Failure::new(Class::Unavailable, Reason::ServerUnavailable, text)
         }
-        ChainError::Invalid(text) | ChainError::Unsupported(text) => {
+        ChainError::Invalid(text) | ChainError::TooLarge(text) | ChainError::Unsupported(text) => {
             Failure::new(Class::FailedPrecondition, Reason::SandboxRefused, text)
         }
     }

@@ -518,6 +518,29 @@ async fn a_fork_below_what_was_final_takes_the_delta_back() {
     assert_eq!(world.available().await, units);
 }
 
+/// The fork takes the block away whose balances told of the money, and not the one that brought it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fork_between_the_hidden_payment_and_its_delta_loses_nothing() {
+    let mut world = World::start().await;
+    let invoice = world.invoice().await;
+    let (key, units) = world.asked(&invoice).await;
+    let height = world.hidden(&[(key, positive(units))]);
+    let root = world.quiet_blocks(1);
+    let last = world.quiet_blocks(1);
+    world.quiet_blocks(CONFIRMATIONS);
+    world.reconcile_at(last).await;
+    assert_eq!(world.available().await, units);
+
+    world.chain.finalize(height);
+    world.chain.undo_above(root);
+    world.quiet_blocks(3 * CONFIRMATIONS);
+    world.read().await;
+    assert_eq!(world.available().await, 0, "what is not known to be on the chain is nobody's");
+    world.reconcile_at(last + 1).await;
+    assert_eq!(world.stands(&invoice).await, (Status::Confirmed, Exception::None));
+    assert_eq!(world.available().await, units);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn money_that_left_is_no_payment() {
     let mut world = World::start().await;

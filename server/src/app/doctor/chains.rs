@@ -162,7 +162,9 @@ pub(super) fn node_cure(error: &anyhow::Error) -> &'static str {
             "start the node, or wait until it has started; look at networks.*.node.url"
         }
         Some(ChainError::Unsupported(_)) => "look at the node's user, password or cookie file",
-        Some(ChainError::Invalid(_)) => "is this a node of that network and chain?",
+        Some(ChainError::Invalid(_) | ChainError::TooLarge(_)) => {
+            "is this a node of that network and chain?"
+        }
         None => "look at networks.*.node in the configuration",
     }
 }

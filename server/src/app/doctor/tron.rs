@@ -81,7 +81,9 @@ fn cure(error: &anyhow::Error) -> &'static str {
         Some(ChainError::Unsupported(_)) => {
             "look at the two URLs and the API key; a lite node closes what is needed here"
         }
-        Some(ChainError::Invalid(_)) => "is this a node of that chain, and the token's contract?",
+        Some(ChainError::Invalid(_) | ChainError::TooLarge(_)) => {
+            "is this a node of that chain, and the token's contract?"
+        }
         None => "look at networks.trc20.node in the configuration",
     }
 }

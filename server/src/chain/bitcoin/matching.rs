@@ -11,9 +11,9 @@ use crate::domain::asset::Network;
 
 /// How many [`Transfer::consumes`] entries one transaction may cause over all its transfers. A
 /// transaction of ten thousand inputs that pays us ten thousand times would otherwise cost
-/// gigabytes. Beyond it each transfer names only its first inputs: a replacement that shares none
+/// gigabytes, and millions of rows. Beyond it each transfer names only its first inputs: a replacement that shares none
 /// of those is not noticed in the mempool, which never decides about money.
-const MAX_CONSUMED_KEYS_PER_TRANSACTION: usize = 100_000;
+const MAX_CONSUMED_KEYS_PER_TRANSACTION: usize = 10_000;
 
 const OUTPOINT_PREFIX: &str = "u:";
 /// Marks what a HogEx pays (see [`Transfer::consumes`]). In a fork that begins further down the same
@@ -103,7 +103,7 @@ impl<'a> Matcher<'a> {
         if ours.is_empty() {
             return;
         }
-        let per_transfer = MAX_CONSUMED_KEYS_PER_TRANSACTION / ours.len();
+        let per_transfer = (MAX_CONSUMED_KEYS_PER_TRANSACTION / ours.len()).max(1);
         if transaction.inputs.len() > per_transfer {
             tracing::warn!(txid = %transaction.txid, inputs = transaction.inputs.len(),
                 transfers = ours.len(), per_transfer, "more inputs than are kept per transfer");

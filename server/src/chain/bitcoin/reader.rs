@@ -166,7 +166,7 @@ impl BitcoinReader {
     /// somebody made transactions whose MWEB parts are too much for one answer.
     async fn fetch_together(&self, txids: &[Txid]) -> Result<Vec<(Txid, Waiting)>, ChainError> {
         let together = self.fetch(txids).await;
-        if !matches!(together, Err(ChainError::Invalid(_))) {
+        if !matches!(together, Err(ChainError::Invalid(_) | ChainError::TooLarge(_))) {
             return together;
         }
         let mut fetched = Vec::with_capacity(txids.len());

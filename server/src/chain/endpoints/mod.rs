@@ -259,6 +259,7 @@ impl Endpoints {
         if let Err(error) = &answer {
             let (ChainError::Transient(text)
             | ChainError::Invalid(text)
+            | ChainError::TooLarge(text)
             | ChainError::Unsupported(text)) = error;
             self.known().trouble.get_or_insert_with(|| Turn::Failed(text.clone()));
         }

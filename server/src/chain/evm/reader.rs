@@ -17,7 +17,7 @@ use super::matching::{
     Payment, carried, check_receipt, check_receipts, check_transactions, consumptions, succeeded,
     told_transfers,
 };
-use super::rpc::{Answer, EvmRpc, is_not_offered, meaning, read, refusal};
+use super::rpc::{Answer, EvmRpc, is_not_offered, is_unknown_block, meaning, read, refusal};
 use super::wire::{Block, Receipt, Transaction, hash_text, number};
 use super::{EvmSettings, Parameters, SetupError};
 use crate::chain::bitcoin::rpc::CallError;
@@ -112,8 +112,8 @@ impl EvmReader {
     pub(super) async fn newest(&self) -> Result<Head, ChainError> {
         let finalized = match self.header("finalized").await {
             Ok(block) => block.map(|block| block.number),
-            Err(CallError::Node(_)) => None,
-            Err(CallError::Chain(error)) => return Err(error),
+            Err(CallError::Node(error)) if is_unknown_block(&error) => None,
+            Err(error) => return Err(meaning(error)),
         };
         let tip = self.header("latest").await.map_err(meaning)?;
         let tip = tip.ok_or_else(|| ChainError::Transient("node has no block".to_owned()))?;
@@ -133,6 +133,10 @@ impl EvmReader {
                 }
                 Err(CallError::Node(error)) if is_not_offered(&error) => {
                     self.lacks_block_receipts.store(true, Ordering::Relaxed);
+                }
+                // Anybody can pay for logs enough.
+                Err(CallError::Chain(ChainError::TooLarge(error))) => {
+                    tracing::warn!(block = hash, error, "receipts are asked for one by one");
                 }
                 Err(error) => return Err(meaning(error)),
             }

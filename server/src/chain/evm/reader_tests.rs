@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 use crate::chain::AddressFilter;
 use crate::chain::bitcoin::fake_node::{Answer as NodeAnswer, FakeNode};
+use crate::chain::bitcoin::rpc::MAX_ANSWER_BYTES;
 use crate::chain::evm::calls::TRACE_TRIES_MAX;
+use crate::chain::evm::matching::TRANSFER_TOPIC;
 use crate::domain::address::ChainKind;
 
 const TOKEN: &str = "0x7070707070707070707070707070707070707070";
@@ -206,6 +208,48 @@ async fn receipts_are_asked_one_by_one_where_a_node_has_them_not_by_block() {
     assert_eq!(asked.load(Ordering::SeqCst), 1, "what a node lacks is asked for once");
 }
 
+/// Anybody can pay for logs enough; where a block is too much, its receipts are not.
+#[tokio::test]
+async fn receipts_are_asked_one_by_one_where_a_block_has_too_many() {
+    let node = node(|method, _| match method {
+        "eth_getBlockReceipts" => Some(Ok(json!(["0".repeat(MAX_ANSWER_BYTES)]))),
+        "eth_getTransactionReceipt" => {
+            let mut paid = receipt();
+            paid["logs"] = json!([{ "address": TOKEN, "data": format!("0x{:064x}", 5),
+                "topics": [TRANSFER_TOPIC, format!("0x{:0>64}", &PAYER[2..]), format!("0x{:0>64}", &OURS[2..])],
+                "blockHash": hash(9), "transactionHash": hash(1), "logIndex": "0x0" }]);
+            Some(Ok(paid))
+        }
+        _ => None,
+    })
+    .await;
+    let block = read_five(&reader(&node, Network::Bep20)).await.unwrap().unwrap();
+    assert_eq!(block.transfers.iter().map(|paid| paid.units).collect::<Vec<_>>(), [5]);
+}
+
+#[tokio::test]
+async fn a_node_too_busy_to_say_what_is_final_has_not_said_that_nothing_is() {
+    for (said, found) in [
+        (Ok(block("0x5208")), Ok(Some(5))),
+        (Ok(Value::Null), Ok(None)),
+        (Err((-32_000, "finalized block not found")), Ok(None)),
+        (Err((-32_005, "limit exceeded")), Err(())),
+        (Err((-32_000, "request timed out")), Err(())),
+    ] {
+        let what = format!("{said:?}");
+        let node = node(move |method, params| {
+            (method == "eth_getBlockByNumber" && params[0] == "finalized").then(|| said.clone())
+        })
+        .await;
+        let head = reader(&node, Network::Bep20).head().await;
+        match (head, found) {
+            (Ok(head), Ok(finalized)) => assert_eq!(head.finalized_height, finalized, "{what}"),
+            (Err(ChainError::Transient(_)), Err(())) => {}
+            (head, _) => panic!("{what}: {head:?}"),
+        }
+    }
+}
+
 /// A node whose transaction calls a contract that pays us two coins more.
 async fn calling(offers: &'static str, lies: bool) -> FakeNode {
     let answers = calls_told(offers, lies);
@@ -360,6 +404,14 @@ async fn a_node_that_shows_no_pool_gives_no_view() {
     })
     .await;
     assert_eq!(pool(&reader(&crowded, Network::Eth)).await, Ok(None));
+    // A few hundred transactions, each as large as nodes take.
+    let bulky = node(|method, _| match method {
+        "txpool_status" => Some(Ok(json!({ "pending": "0x200", "queued": "0x0" }))),
+        "txpool_content" => Some(Ok(json!("0".repeat(MAX_ANSWER_BYTES)))),
+        _ => None,
+    })
+    .await;
+    assert_eq!(pool(&reader(&bulky, Network::Eth)).await, Ok(None));
 }
 
 #[tokio::test]

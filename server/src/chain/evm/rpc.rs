@@ -13,13 +13,15 @@ use crate::chain::bitcoin::rpc::{CallError, Dialect, NodeError, Rpc, RpcSettings
 /// Calls that one request may hold.
 const CALLS_PER_REQUEST_MAX: usize = 50;
 
-/// Error codes that this room tells apart: JSON-RPC 2.0, EIP-1474, EIP-4444.
+/// Error codes that this room tells apart: JSON-RPC 2.0, EIP-1474, EIP-4444, the execution APIs, geth.
 mod code {
     pub const PARSE: i64 = -32_700;
     pub const REQUEST: i64 = -32_600;
     pub const NO_METHOD: i64 = -32_601;
     pub const PARAMETERS: i64 = -32_602;
+    pub const TOO_MUCH_IN_BATCH: i64 = -32_003;
     pub const NOT_SUPPORTED: i64 = -32_004;
+    pub const UNKNOWN_BLOCK: i64 = -39_001;
     pub const PRUNED: i64 = 4_444;
 }
 
@@ -53,7 +55,8 @@ impl EvmRpc {
         self.ask(method, params).await.map_err(meaning)
     }
 
-    /// The same method with each of `params`; the node's errors are in the list.
+    /// The same method with each of `params`; the node's errors are in the list. Answers that are too much
+    /// together, for us or for the node, are asked for one by one.
     pub async fn each(
         &self,
         method: &str,
@@ -61,9 +64,49 @@ impl EvmRpc {
     ) -> Result<Vec<Result<Answer, NodeError>>, ChainError> {
         let mut answers = Vec::with_capacity(params.len());
         for chunk in params.chunks(CALLS_PER_REQUEST_MAX) {
-            answers.extend(self.0.batch(method, chunk).await?);
+            match self.0.batch(method, chunk).await {
+                Err(ChainError::TooLarge(_)) if chunk.len() > 1 => {
+                    for one in chunk {
+                        answers.push(self.alone(method, one).await?);
+                    }
+                }
+                found => answers.extend(self.with_cut_off(method, chunk, found?).await?),
+            }
         }
         Ok(answers)
+    }
+
+    /// Answers of a batch; those that the node left out, since it had answered too much already, are
+    /// asked for again.
+    async fn with_cut_off(
+        &self,
+        method: &str,
+        params: &[Value],
+        answers: Vec<Result<Answer, NodeError>>,
+    ) -> Result<Vec<Result<Answer, NodeError>>, ChainError> {
+        let is_batch = params.len() > 1;
+        let mut whole = Vec::with_capacity(answers.len());
+        for (one, answer) in params.iter().zip(answers) {
+            whole.push(match answer {
+                Err(error) if is_batch && error.code == code::TOO_MUCH_IN_BATCH => {
+                    self.alone(method, one).await?
+                }
+                answer => answer,
+            });
+        }
+        Ok(whole)
+    }
+
+    async fn alone(
+        &self,
+        method: &str,
+        params: &Value,
+    ) -> Result<Result<Answer, NodeError>, ChainError> {
+        match self.ask(method, params.clone()).await {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(CallError::Node(error)) => Ok(Err(error)),
+            Err(CallError::Chain(error)) => Err(error),
+        }
     }
 
     /// Calls a view function of a contract as it stands at the newest block.
@@ -75,6 +118,14 @@ impl EvmRpc {
 /// Whether the node has no such method, or does not give it to us.
 pub(super) const fn is_not_offered(error: &NodeError) -> bool {
     matches!(error.code, code::NO_METHOD | code::NOT_SUPPORTED)
+}
+
+/// Whether the node knows no such block, or has never heard of such a name of a block; not that it is too
+/// busy to say.
+pub(super) fn is_unknown_block(error: &NodeError) -> bool {
+    let text = error.message.to_ascii_lowercase();
+    matches!(error.code, code::UNKNOWN_BLOCK | code::PARAMETERS)
+        || ["not found", "unknown block", "not supported"].iter().any(|said| text.contains(said))
 }
 
 /// What a failed call means. Most errors have the code -32000 and words of the node's own: a block
@@ -112,7 +163,70 @@ pub(super) fn read<'a, T: Deserialize<'a>>(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
     use super::*;
+    use crate::chain::bitcoin::fake_node::{FakeNode, http};
+    use crate::chain::bitcoin::rpc::MAX_ANSWER_BYTES;
+
+    /// Three receipts from a node to which three at once are too much, for itself or for who reads them.
+    #[tokio::test]
+    async fn what_is_too_much_together_is_asked_for_one_by_one() {
+        for cut_by_node in [true, false] {
+            let node = FakeNode::raw(move |request| {
+                let told = |call: &Value| json!({ "id": call["id"], "result": call["params"][0] });
+                let cut = |call: &Value| {
+                    let error = json!({ "code": -32_003, "message": "response too large" });
+                    json!({ "id": call["id"], "error": error })
+                };
+                let reply = match &request.body {
+                    Value::Array(calls) if cut_by_node => {
+                        json!([told(&calls[0]), cut(&calls[1]), cut(&calls[2])])
+                    }
+                    Value::Array(_) => return http(200, &"x".repeat(MAX_ANSWER_BYTES + 1)),
+                    call => told(call),
+                };
+                http(200, &reply.to_string())
+            })
+            .await;
+            let params: Vec<Value> = (0..3).map(|n| json!([n])).collect();
+            let answers =
+                EvmRpc::new(&node.settings).unwrap().each("receipt", &params).await.unwrap();
+            let answers: Vec<&str> =
+                answers.iter().map(|one| one.as_ref().unwrap().get()).collect();
+            assert_eq!(answers, ["0", "1", "2"], "cut by the node: {cut_by_node}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_answer_that_is_too_much_is_an_error() {
+        let node = FakeNode::raw(|_| http(200, &"x".repeat(MAX_ANSWER_BYTES + 1))).await;
+        let found = EvmRpc::new(&node.settings).unwrap().each("receipt", &[json!([0])]).await;
+        assert!(matches!(found, Err(ChainError::TooLarge(_))), "{found:?}");
+    }
+
+    #[test]
+    fn a_node_that_is_busy_has_not_said_that_it_knows_no_such_block() {
+        let of =
+            |code, message: &str| is_unknown_block(&NodeError { code, message: message.into() });
+        for (code, message) in [
+            (-39_001, "Unknown block"),
+            (-32_602, "invalid argument 0: hex string without 0x prefix"),
+            (-32_000, "finalized block not found"),
+            (-32_001, "Unknown block number"),
+            (-32_000, "'finalized' tag not supported on pre-merge network"),
+        ] {
+            assert!(of(code, message), "{code} {message}");
+        }
+        for (code, message) in [
+            (-32_005, "limit exceeded"),
+            (429, "slow"),
+            (-32_603, "internal"),
+            (-32_000, "timeout"),
+        ] {
+            assert!(!of(code, message), "{code} {message}");
+        }
+    }
 
     #[test]
     fn errors_mean_what_their_codes_say() {

@@ -100,7 +100,11 @@ impl EvmReader {
             return Ok(Vec::new());
         }
         match self.logged_tokens(block, known, watch).await {
-            Err(error @ (ChainError::Invalid(_) | ChainError::Unsupported(_))) => {
+            Err(
+                error @ (ChainError::Invalid(_)
+                | ChainError::TooLarge(_)
+                | ChainError::Unsupported(_)),
+            ) => {
                 tracing::error!(block = %block.hash, %error, "known tokens not read");
                 Ok(Vec::new())
             }

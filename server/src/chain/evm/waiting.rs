@@ -74,6 +74,11 @@ impl EvmReader {
         match self.rpc.ask("txpool_content", json!([])).await {
             Ok(answer) => Ok(Some(answer)),
             Err(CallError::Node(error)) => self.pool_refused(&error),
+            // A few hundred large transactions that nobody includes are enough.
+            Err(CallError::Chain(ChainError::TooLarge(error))) => {
+                tracing::warn!(network = %self.parameters.network, error, "pool is not viewed");
+                Ok(None)
+            }
             Err(CallError::Chain(error)) => Err(error),
         }
     }

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use prost::Message as _;
 use serde::Deserialize;
 
-use super::transaction::{Kind, TransferContract, id_of, read_raw};
+use super::transaction::{
+    EXPIRATION_MILLIS_MAX, Kind, TransferContract, expiration_in, id_of, read_raw,
+};
 use crate::chain::{BlockRef, ChainError};
 use crate::domain::time::Micros;
 
@@ -134,6 +136,11 @@ impl BlockAnswer {
         self.transactions.is_empty()
     }
 
+    /// The ids of its transactions, in order.
+    pub fn transaction_ids(&self) -> impl Iterator<Item = &str> {
+        self.transactions.iter().map(|transaction| transaction.id.as_str())
+    }
+
     /// Puts each transaction beside its receipt.
     ///
     /// # Errors
@@ -169,17 +176,14 @@ impl BlockAnswer {
 
 impl TransactionAnswer {
     /// Until when it may be included, milliseconds since 1970, from the bytes that its id commits
-    /// to.
+    /// to. A payer may add what our reader refuses and nodes take: then as late as any that a block of
+    /// `included_at` may hold.
     ///
     /// # Errors
     /// [`ChainError::Invalid`] when the bytes are not those of the id.
-    pub fn expiration(&self) -> Result<i64, ChainError> {
-        let wrong = || self.other_bytes();
-        let raw_data = hex::decode(&self.raw_data_hex).map_err(|_| wrong())?;
-        if hex::encode(id_of(&raw_data)) != self.id {
-            return Err(wrong());
-        }
-        Ok(read_raw(&raw_data).map_err(|_| wrong())?.expiration)
+    pub fn expiration(&self, included_at: Micros) -> Result<i64, ChainError> {
+        let latest = || (included_at.0 / 1_000).saturating_add(EXPIRATION_MILLIS_MAX);
+        Ok(expiration_in(&self.committed_bytes()?).unwrap_or_else(latest))
     }
 
     /// The transfer of TRX that its bytes say it is, if they say so. Whether the id commits to the
@@ -197,11 +201,14 @@ impl TransactionAnswer {
     /// # Errors
     /// [`ChainError::Invalid`] when it does not.
     pub fn check_id(&self) -> Result<(), ChainError> {
-        self.expiration().map(|_| ())
+        self.committed_bytes().map(|_| ())
     }
 
-    fn other_bytes(&self) -> ChainError {
-        ChainError::Invalid(format!("transaction {:.64}: other bytes", self.id))
+    fn committed_bytes(&self) -> Result<Vec<u8>, ChainError> {
+        let bytes = hex::decode(&self.raw_data_hex).ok();
+        bytes
+            .filter(|bytes| hex::encode(id_of(bytes)) == self.id)
+            .ok_or_else(|| ChainError::Invalid(format!("transaction {:.64}: other bytes", self.id)))
     }
 }
 

@@ -18,9 +18,10 @@ use crate::domain::address::ChainKind;
 use crate::domain::time::Micros;
 use crate::env::Env;
 
-/// Largest answer. A block is up to 2 MB of protobuf, which JSON writes twice (decoded and in hex);
-/// the logs of its receipts are bounded by what their energy costs.
-pub const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Largest answer. A block is up to 2 MB of protobuf, which JSON writes twice, in hex and decoded: two
+/// bytes of a contract's ABI can become thirty. What a block's contracts return is longer if somebody
+/// pays for it: such receipts are asked for one by one.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Requests in a second that may be asked for.
 pub const MAX_REQUESTS_PER_SECOND: u32 = 1_000;
 /// An answer that reports a failure is never longer.

@@ -8,6 +8,7 @@ use crate::chain::{ChainError, Consumption, Transfer, UnexpectedTransfer, Watch}
 use crate::domain::address::ChainKind;
 use crate::domain::address_text;
 use crate::domain::asset::Network;
+use crate::domain::time::Micros;
 
 /// `Transfer(address,address,uint256)`.
 const TRANSFER_TOPIC: &str = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
@@ -52,7 +53,8 @@ pub fn look(
     let mut found = Found::default();
     for (transaction, receipt) in &block.transactions {
         found.unexpected.extend(known.found(transaction, receipt, watch)?);
-        found.transfers.extend(transfers(transaction, receipt, contract, watch)?);
+        let at = block.reference.time;
+        found.transfers.extend(transfers(transaction, receipt, at, contract, watch)?);
     }
     for key in watch.consumed {
         let Some((txid, expiration)) = read_key(key) else { continue };
@@ -78,6 +80,7 @@ fn is_over(block: &ReadBlock, txid: &str, expiration: i64) -> Result<bool, Chain
 fn transfers(
     transaction: &TransactionAnswer,
     receipt: &Receipt,
+    included_at: Micros,
     contract: [u8; 20],
     watch: Watch<'_>,
 ) -> Result<Vec<Transfer>, ChainError> {
@@ -96,7 +99,7 @@ fn transfers(
             address_key: to.to_vec(),
             asset: Network::Trc20.asset(),
             units,
-            consumes: vec![consumed_key(&transaction.id, transaction.expiration()?)],
+            consumes: vec![consumed_key(&transaction.id, transaction.expiration(included_at)?)],
         });
     }
     Ok(transfers)

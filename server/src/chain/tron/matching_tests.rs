@@ -10,6 +10,7 @@ use super::*;
 use crate::chain::AddressFilter;
 use crate::chain::tron::block::BlockAnswer;
 use crate::chain::tron::fake_node::{TOKEN, captured};
+use crate::chain::tron::transaction::id_of;
 
 const TXID: &str = "91e43658fbcfaa2d7fa7ab6c81995491403530021d35677d66c28f890bf3265e";
 const EXPIRATION: i64 = 1_795_434_849_000;
@@ -210,6 +211,32 @@ fn a_block_and_receipts_that_do_not_belong_together_are_refused() {
 fn bytes_that_are_not_those_of_the_id_are_refused() {
     let found = find(|block, _| block["transactions"][0]["raw_data_hex"] = json!("0a0200"));
     assert!(matches!(found, Err(ChainError::Invalid(_))));
+}
+
+/// Nodes keep what they do not know of the signed part: fields, wire types, numbers written too long.
+#[test]
+fn whatever_a_payer_adds_to_his_transaction_his_payment_is_read() {
+    let block_millis = 1_795_434_792_000;
+    let a_day_later = block_millis + 24 * 60 * 60 * 1_000;
+    for (name, added, expiration) in [
+        ("a field that nobody knows", "8a7d0161", EXPIRATION),
+        ("the memo as a number", "5001", EXPIRATION),
+        ("the contract as a number", "5801", EXPIRATION),
+        ("another time as text", "420161", a_day_later),
+        ("a tag of ten bytes", "d08080808080808080010a", a_day_later),
+    ] {
+        let found = find(|block, receipts| {
+            let of = &mut block["transactions"][0];
+            let bytes = format!("{}{added}", of["raw_data_hex"].as_str().unwrap());
+            let id = hex::encode(id_of(&hex::decode(&bytes).unwrap()));
+            of["raw_data_hex"] = json!(bytes);
+            of["txID"] = json!(id);
+            receipts[0]["id"] = json!(id);
+        });
+        let found = found.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((found.len(), found[0].units), (1, 12_500_000), "{name}");
+        assert_eq!(found[0].consumes, [consumed_key(&found[0].txid, expiration)], "{name}");
+    }
 }
 
 #[test]

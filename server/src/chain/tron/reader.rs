@@ -117,6 +117,26 @@ impl TronReader {
         Ok(Some(reference))
     }
 
+    /// The receipts of a block's transactions: all at once, or each by itself where that is more than is
+    /// read of one answer. Anybody may pay for contracts that return a lot, which receipts repeat.
+    async fn receipts(&self, height: u64, block: &BlockAnswer) -> Result<Vec<Receipt>, ChainError> {
+        if block.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (method, body) = ("gettransactioninfobyblocknum", json!({ "num": height }));
+        let too_large = match self.client.call_known(Api::Full, method, &body).await {
+            Err(ChainError::TooLarge(text)) => text,
+            receipts => return receipts,
+        };
+        tracing::warn!(height, too_large, "receipts are asked for one by one");
+        let mut receipts = Vec::new();
+        for id in block.transaction_ids() {
+            let (method, body) = ("gettransactioninfobyid", json!({ "value": id }));
+            receipts.push(self.client.call_known(Api::Full, method, &body).await?);
+        }
+        Ok(receipts)
+    }
+
     /// The newest block of one API.
     async fn tip(&self, api: Api) -> Result<BlockRef, ChainError> {
         let body = json!({ "detail": false });
@@ -264,12 +284,7 @@ impl ChainReader for TronReader {
         if stated != height {
             return Err(other_height(height, stated));
         }
-        let receipts: Vec<Receipt> = if answer.is_empty() {
-            Vec::new()
-        } else {
-            let method = "gettransactioninfobyblocknum";
-            self.client.call_known(Api::Full, method, &body).await?
-        };
+        let receipts = self.receipts(height, &answer).await?;
         let block = answer.with_receipts(receipts)?;
         if !block.transactions.is_empty() {
             let now = self.header(height).await?;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::chain::AddressFilter;
 use crate::chain::tron::fake_node::{FakeNode, Moved, captured};
+use crate::chain::tron::http::MAX_ANSWER_BYTES;
 
 struct All;
 impl AddressFilter for All {
@@ -210,6 +211,29 @@ async fn receipts_that_are_not_there_yet_are_waited_for() {
         let error = read(&reader(&node), 59).await.unwrap_err();
         assert!(matches!(error, ChainError::Transient(_)), "{late}: {error}");
     }
+}
+
+/// Contracts return what somebody pays for, and receipts repeat it.
+#[tokio::test]
+async fn receipts_that_are_too_much_at_once_are_asked_for_one_by_one() {
+    let node = speaking(|path, body, usual| {
+        let receipts = captured("28-gettransactioninfobyblocknum-trc20");
+        let text = match path {
+            "wallet/gettransactioninfobyblocknum" => {
+                let mut large = receipts;
+                large[0]["contractResult"] = json!(["0".repeat(MAX_ANSWER_BYTES)]);
+                large.to_string()
+            }
+            "wallet/gettransactioninfobyid" if body["value"] == receipts[0]["id"] => {
+                receipts[0].to_string()
+            }
+            _ => usual.to_string(),
+        };
+        (200, text)
+    })
+    .await;
+    let block = read(&reader(&node), 59).await.unwrap().unwrap();
+    assert_eq!((block.transfers.len(), block.transfers[0].units), (1, 12_500_000));
 }
 
 #[tokio::test]

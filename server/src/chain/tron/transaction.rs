@@ -9,6 +9,9 @@ use sha2::{Digest as _, Sha256};
 pub const ADDRESS_PREFIX: u8 = 0x41;
 /// The largest transaction that nodes take (`TRANSACTION_MAX_BYTE_SIZE`), bytes.
 pub const TRANSACTION_BYTES_MAX: usize = 500 * 1024;
+/// How long after the block it is built upon a transaction may say that it expires, milliseconds
+/// (`MAXIMUM_TIME_UNTIL_EXPIRATION`).
+pub const EXPIRATION_MILLIS_MAX: i64 = 24 * 60 * 60 * 1_000;
 /// The first four bytes of `transfer(address,uint256)`.
 pub const TRANSFER_SELECTOR: [u8; 4] = [0xa9, 0x05, 0x9c, 0xbb];
 
@@ -50,6 +53,13 @@ pub struct Raw {
     /// The most that its energy may cost, sun. Zero pays for nothing.
     #[prost(int64, tag = "18")]
     pub fee_limit: i64,
+}
+
+/// Of [`Raw`] nothing but the time: whatever else stands there, of whatever wire type, is passed over.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Expiring {
+    #[prost(int64, tag = "8")]
+    expiration: i64,
 }
 
 /// `protocol.Transaction.Contract`.
@@ -225,6 +235,13 @@ impl Transaction {
 /// [`Malformed::Protobuf`].
 pub fn read_raw(raw_data: &[u8]) -> Result<Raw, Malformed> {
     Raw::decode(raw_data).map_err(|e| Malformed::Protobuf(e.to_string()))
+}
+
+/// [`Raw::expiration`] of bytes that a node took. Nodes keep fields that they do not know, a known
+/// number with another wire type among them, so a payer can add what [`read_raw`] refuses. `None` where
+/// not even the time can be read.
+pub fn expiration_in(raw_data: &[u8]) -> Option<i64> {
+    Expiring::decode(raw_data).ok().map(|read| read.expiration)
 }
 
 /// The id of a transaction whose signed part these bytes are.
