@@ -272,7 +272,11 @@ impl ApplyDeposits {
             reversal_postings(owner, asset, deposit.units, available)
         };
         journal.post(&self.env, transfer(TransferKind::DepositReversal, deposit), &postings)?;
-        tracing::warn!(invoice = %invoice.id, txid = deposit.txid, "credited deposit left the chain");
+        tracing::error!(
+            alarm = "credited_deposit_reorged",
+            invoice = %invoice.id, network = %invoice.network, txid = deposit.txid,
+            "a credited deposit left the chain: the credit is reversed"
+        );
         Ok(())
     }
 }

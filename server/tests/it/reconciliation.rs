@@ -27,6 +27,8 @@ use uuid::Uuid;
 use crate::support::core::{Core, NETWORK, request};
 use crate::support::server::fresh_database;
 
+mod forks;
+
 /// As deep as a payment must be in `support::core`.
 const CONFIRMATIONS: u32 = 6;
 const HALF_AN_HOUR: i64 = 30 * 60 * 1_000_000;
@@ -55,7 +57,8 @@ struct Chain {
 struct State {
     blocks: Vec<Made>,
     hashes: u32,
-    finalized: u64,
+    /// Up to where blocks are called final, where that is said.
+    finalized: Option<u64>,
     /// Questions about balances that are answered yet.
     answers: usize,
 }
@@ -65,7 +68,9 @@ impl Chain {
         let reference =
             BlockRef { height: 1, hash: "00".repeat(32), parent: "ff".repeat(32), time: Micros(0) };
         let blocks = vec![Made { reference, moves: Moves::default() }];
-        Self { state: Mutex::new(State { blocks, hashes: 0, finalized: 1, answers: usize::MAX }) }
+        Self {
+            state: Mutex::new(State { blocks, hashes: 0, finalized: Some(1), answers: usize::MAX }),
+        }
     }
 
     /// Adds a block and returns its height.
@@ -83,7 +88,12 @@ impl Chain {
 
     /// Calls blocks up to a height final.
     fn finalize(&self, height: u64) {
-        self.state.lock().unwrap().finalized = height;
+        self.state.lock().unwrap().finalized = Some(height);
+    }
+
+    /// Says nothing any more about what is final.
+    fn say_no_finality(&self) {
+        self.state.lock().unwrap().finalized = None;
     }
 
     /// Forgets the blocks above a height.
@@ -116,7 +126,7 @@ impl ChainReader for Chain {
     async fn head(&self) -> Result<Head, ChainError> {
         let state = self.state.lock().unwrap();
         let tip = state.blocks.last().unwrap().reference.clone();
-        Ok(Head { tip, finalized_height: Some(state.finalized) })
+        Ok(Head { tip, finalized_height: state.finalized })
     }
 
     async fn header_at(&self, height: u64) -> Result<Option<BlockRef>, ChainError> {
@@ -482,63 +492,6 @@ async fn a_payment_that_a_balance_counted_is_not_recorded_again() {
     let view = world.view(&invoice).await;
     assert_eq!(view.deposits.len(), 3);
     assert!(view.deposits.iter().all(|deposit| deposit.units == units));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fork_below_what_was_final_takes_the_delta_back() {
-    let mut world = World::start().await;
-    let invoice = world.invoice().await;
-    let (key, units) = world.asked(&invoice).await;
-    let root = world.quiet_blocks(1);
-    let height = world.hidden(&[(key.clone(), positive(units))]);
-    world.quiet_blocks(CONFIRMATIONS);
-    world.reconcile_at(height).await;
-    assert_eq!(world.available().await, units);
-    let kept = world.quiet_blocks(1);
-    world.chain.undo_above(kept - 1);
-    world.quiet_blocks(2);
-    world.read().await;
-    assert_eq!(world.available().await, units, "a fork above what is final changes nothing");
-
-    world.chain.finalize(root);
-    world.chain.undo_above(root);
-    let told = world.told(&[(key, units)]);
-    world.quiet_blocks(3 * CONFIRMATIONS);
-    world.read().await;
-    let view = world.view(&invoice).await;
-    let counted = |state| view.deposits.iter().filter(|deposit| deposit.state == state).count();
-    assert_eq!((counted(DepositState::Included), counted(DepositState::Replaced)), (1, 1));
-    assert_eq!(world.stands(&invoice).await, (Status::Confirmed, Exception::None));
-    assert_eq!(world.available().await, units);
-    world.hidden(&[(vec![0; 20], 0)]);
-    let tip = world.quiet_blocks(1);
-    assert!(told < tip);
-    world.reconcile_at(tip).await;
-    assert_eq!(world.view(&invoice).await.deposits.len(), 2);
-    assert_eq!(world.available().await, units);
-}
-
-/// The fork takes the block away whose balances told of the money, and not the one that brought it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fork_between_the_hidden_payment_and_its_delta_loses_nothing() {
-    let mut world = World::start().await;
-    let invoice = world.invoice().await;
-    let (key, units) = world.asked(&invoice).await;
-    let height = world.hidden(&[(key, positive(units))]);
-    let root = world.quiet_blocks(1);
-    let last = world.quiet_blocks(1);
-    world.quiet_blocks(CONFIRMATIONS);
-    world.reconcile_at(last).await;
-    assert_eq!(world.available().await, units);
-
-    world.chain.finalize(height);
-    world.chain.undo_above(root);
-    world.quiet_blocks(3 * CONFIRMATIONS);
-    world.read().await;
-    assert_eq!(world.available().await, 0, "what is not known to be on the chain is nobody's");
-    world.reconcile_at(last + 1).await;
-    assert_eq!(world.stands(&invoice).await, (Status::Confirmed, Exception::None));
-    assert_eq!(world.available().await, units);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,8 +11,9 @@ use crate::domain::asset::Network;
 
 /// How many [`Transfer::consumes`] entries one transaction may cause over all its transfers. A
 /// transaction of ten thousand inputs that pays us ten thousand times would otherwise cost
-/// gigabytes, and millions of rows. Beyond it each transfer names only its first inputs: a replacement that shares none
-/// of those is not noticed in the mempool, which never decides about money.
+/// gigabytes, and millions of rows. Beyond it each transfer names only its first inputs: a
+/// replacement that shares none of those is not noticed in the mempool, which never decides about
+/// money.
 const MAX_CONSUMED_KEYS_PER_TRANSACTION: usize = 10_000;
 
 const OUTPOINT_PREFIX: &str = "u:";
