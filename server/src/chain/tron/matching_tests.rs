@@ -128,7 +128,7 @@ fn the_largest_amount_is_read_exactly() {
     assert_eq!(found.unwrap()[0].units, u128::MAX);
 }
 
-/// E-04: `ret`, `contractRet`, `receipt.result` and `result`, in every combination.
+/// E-04: `contractRet`, `receipt.result` and `result`, in every combination.
 #[test]
 fn success_is_told_three_times_or_not_at_all() {
     let overall = [Value::Null, json!("SUCESS"), json!("FAILED")];
@@ -160,6 +160,22 @@ fn success_is_told_three_times_or_not_at_all() {
         }
     }
     assert_eq!(credited, 4);
+}
+
+/// No signature covers `ret`, and nodes overwrite nothing in it but the first `contractRet`.
+#[test]
+fn what_a_payer_writes_into_the_outcome_is_passed_over() {
+    let denied = json!([{ "contractRet": "SUCCESS", "ret": "FAILED", "fee": 7 }, { "contractRet": "REVERT" }]);
+    let found = find(|block, _| block["transactions"][0]["ret"] = denied.clone());
+    assert_eq!(found.unwrap().len(), 1, "a payment that its payer denies");
+    let claimed =
+        json!([{ "contractRet": "REVERT", "ret": "SUCESS" }, { "contractRet": "SUCCESS" }]);
+    let found = find(|block, receipts| {
+        receipts[0]["result"] = json!("FAILED");
+        receipts[0]["receipt"]["result"] = json!("REVERT");
+        block["transactions"][0]["ret"] = claimed.clone();
+    });
+    assert_eq!(found.unwrap(), [], "one that failed, whatever its payer says");
 }
 
 #[test]
