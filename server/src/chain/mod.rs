@@ -203,6 +203,10 @@ pub trait ChainReader: Send + Sync {
         Ok(())
     }
 
+    /// Told what is wrong with answers that make no sense together, though each of them does. Where several
+    /// nodes are read, it counts as a failure of the one that answered.
+    fn note_contradiction(&self, _error: &str) {}
+
     /// What addresses hold of the network's asset after a block of the best chain, base units in the
     /// order of `keys`. Asked for where [`Block::may_hide_payments`]; a chain whose blocks hide nothing
     /// has no need of it.

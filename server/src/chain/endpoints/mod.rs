@@ -351,6 +351,10 @@ impl ChainReader for Endpoints {
         self.noted(self.serving().reader.waiting_since(txids).await)
     }
 
+    fn note_contradiction(&self, error: &str) {
+        self.known().trouble.get_or_insert_with(|| Turn::Failed(error.to_owned()));
+    }
+
     /// Beside the turns of whoever reads blocks: it changes nothing about who serves, and asks nobody who
     /// is not believed.
     async fn balances(&self, at: &BlockRef, keys: &[Vec<u8>]) -> Result<Vec<u128>, ChainError> {
