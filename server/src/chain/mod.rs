@@ -164,7 +164,7 @@ pub trait ChainReader: Send + Sync {
     async fn genesis(&self) -> Result<String, ChainError>;
 
     /// The newest block and the finality the chain states. Where several nodes are read, this is where
-    /// one is chosen: everything until the next call is answered by that one.
+    /// one is chosen: everything until the next call but old blocks is answered by that one.
     async fn head(&self) -> Result<Head, ChainError>;
 
     /// The block of the best chain at `height`; `None` above its tip.
@@ -173,6 +173,17 @@ pub trait ChainReader: Send + Sync {
     /// The block of the best chain at `height` with what the watch finds in it; `None` above its
     /// tip.
     async fn block_at(&self, height: u64, watch: Watch<'_>) -> Result<Option<Block>, ChainError>;
+
+    /// The same of a block that was read before, for whoever reads it again. Where several nodes are read,
+    /// each that is believed and answers is asked until one gives it: the one that reads new blocks may have
+    /// pruned it, which is not held against it.
+    async fn old_block_at(
+        &self,
+        height: u64,
+        watch: Watch<'_>,
+    ) -> Result<Option<Block>, ChainError> {
+        self.block_at(height, watch).await
+    }
 
     /// What waits to be included; `None` when the node gives no complete view (which says nothing
     /// about what waits).

@@ -27,6 +27,7 @@ use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
 use crate::store::deposits::{self, FoundDeposit, InBlock};
 use crate::store::{Db, UnitOfWork, leases, reconciliation, unexpected_deposits};
 use known::{Known, Turn};
+use rescan::Stuck;
 
 /// Blocks scanned before the lease is renewed.
 const BLOCKS_PER_TICK_MAX: u64 = 50;
@@ -60,6 +61,8 @@ pub struct Scanner {
     known: Known,
     /// The block at which the last turn began, if it left more to read.
     left_more_at: Option<String>,
+    /// The rescan that got no further in the last turn.
+    stuck_rescan: Option<Stuck>,
 }
 
 impl Scanner {
@@ -85,6 +88,7 @@ impl Scanner {
             fence: None,
             known: Known::default(),
             left_more_at: None,
+            stuck_rescan: None,
         }
     }
 

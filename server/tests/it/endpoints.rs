@@ -13,10 +13,13 @@ use cryptopayment::domain::asset::Network;
 use cryptopayment::domain::endpoint::EndpointState as State;
 use cryptopayment::signals::Signals;
 use cryptopayment::store::cursor::{self, Cursor};
+use cryptopayment::store::rescans::{self, RescanState};
 use cryptopayment::usecase::apply_deposits::ApplyDeposits;
+use cryptopayment::usecase::rescan_blocks;
 use cryptopayment::worker::Step;
 use cryptopayment::worker::scan::Scanner;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::support::clock::MovedClock;
 use crate::support::core::{Core, NETWORK, request};
@@ -37,6 +40,8 @@ pub(super) enum Bend {
     Forked(u64),
     /// The same of its blocks alone, not of their headers: two nodes behind one address.
     Torn(u64),
+    /// It has pruned all blocks below this one.
+    Pruned(u64),
     /// Its two newest blocks are replaced when it is asked for a block, once.
     ForksMeanwhile,
 }
@@ -122,6 +127,9 @@ impl ChainReader for Node {
         if bend == Bend::ForksMeanwhile {
             self.chain.fork(2, &[]).await?;
             self.bend(Bend::Straight);
+        }
+        if matches!(bend, Bend::Pruned(first) if height < first) {
+            return Ok(None);
         }
         if bend == Bend::Hides || self.header_at(height).await?.is_none() {
             return Ok(None);
@@ -227,6 +235,13 @@ impl Story {
 
     async fn cursor(&self) -> Cursor {
         cursor::get(&self.core.db, NETWORK).await.unwrap().unwrap()
+    }
+
+    /// Asks for blocks to be read again.
+    async fn rescan(&self, from: u64, to: u64) -> Uuid {
+        let (db, env) = (&self.core.db, &self.core.env);
+        let asked = rescan_blocks::request(db, env, NETWORK, (from, to), "operator").await;
+        asked.unwrap().id
     }
 
     async fn credited(&self) -> i64 {
@@ -425,4 +440,58 @@ async fn a_fork_between_two_reads_is_undone_at_once() {
     assert_eq!((after.height, after.hash), (tip.height, tip.hash));
     assert_eq!(story.states(), [State::Healthy]);
     story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rescan_of_pruned_blocks_fails_and_holds_up_nothing() {
+    let mut story = Story::with(1).await;
+    story.nodes[0].bend(Bend::Pruned(50));
+    let (pruned, kept) = (story.rescan(5, 60).await, story.rescan(60, 70).await);
+    story.pay().await;
+    let mut ended = None;
+    for _ in 0..TURNS_MAX {
+        let _ = story.read().await;
+        assert_eq!(story.states(), [State::Healthy]);
+        let found = rescans::get(&story.core.db, pruned).await.unwrap();
+        ended = found.filter(|one| one.state != RescanState::Waiting);
+        if ended.is_some() {
+            break;
+        }
+    }
+    let ended = ended.unwrap();
+    assert_eq!((ended.state, ended.next_height), (RescanState::Failed, 5));
+    assert!(ended.error.contains("no node gives block 5"), "{}", ended.error);
+    story.read().await.unwrap();
+    let kept = rescans::get(&story.core.db, kept).await.unwrap().unwrap();
+    assert_eq!(kept.state, RescanState::Done, "{}", kept.error);
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_that_one_node_pruned_are_read_again_through_another() {
+    let mut story = Story::with(2).await;
+    story.nodes[0].bend(Bend::Pruned(50));
+    let id = story.rescan(5, 60).await;
+    story.read().await.unwrap();
+    let rescan = rescans::get(&story.core.db, id).await.unwrap().unwrap();
+    assert_eq!(rescan.state, RescanState::Done, "{}", rescan.error);
+    assert_eq!(story.states(), [State::Healthy, State::Healthy]);
+    assert!(story.endpoints.report()[0].is_serving, "it has what is new");
+    story.pay().await;
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_of_another_chain_are_not_read_again_for_ever() {
+    let mut story = Story::with(1).await;
+    let before = story.read().await.unwrap();
+    let id = story.rescan(before.height - 5, before.height).await;
+    // The cursor's block is there by its header, and is another one when it is read.
+    story.nodes[0].bend(Bend::Torn(before.height - 2));
+    for _ in 0..TURNS_MAX {
+        let _ = story.read().await;
+    }
+    let rescan = rescans::get(&story.core.db, id).await.unwrap().unwrap();
+    assert_eq!((rescan.state, rescan.deposits_changed), (RescanState::Failed, 0));
+    assert!(rescan.error.contains("are not those scanned"), "{}", rescan.error);
 }
