@@ -167,7 +167,7 @@ pub trait ChainReader: Send + Sync {
     async fn genesis(&self) -> Result<String, ChainError>;
 
     /// The newest block and the finality the chain states. Where several nodes are read, this is where
-    /// one is chosen: everything until the next call is answered by that one.
+    /// one is chosen: everything until the next call but old blocks is answered by that one.
     async fn head(&self) -> Result<Head, ChainError>;
 
     /// The block of the best chain at `height`; `None` above its tip.
@@ -176,6 +176,17 @@ pub trait ChainReader: Send + Sync {
     /// The block of the best chain at `height` with what the watch finds in it; `None` above its
     /// tip.
     async fn block_at(&self, height: u64, watch: Watch<'_>) -> Result<Option<Block>, ChainError>;
+
+    /// The same of a block that was read before, for whoever reads it again. Where several nodes are read,
+    /// each that is believed and answers is asked until one gives it: the one that reads new blocks may have
+    /// pruned it, which is not held against it.
+    async fn old_block_at(
+        &self,
+        height: u64,
+        watch: Watch<'_>,
+    ) -> Result<Option<Block>, ChainError> {
+        self.block_at(height, watch).await
+    }
 
     /// What waits to be included; `None` when the node gives no complete view (which says nothing
     /// about what waits).
@@ -205,6 +216,10 @@ pub trait ChainReader: Send + Sync {
     async fn confirm_fork(&self, _root: u64, _depth: u64) -> Result<(), ChainError> {
         Ok(())
     }
+
+    /// Told what is wrong with answers that make no sense together, though each of them does. Where several
+    /// nodes are read, it counts as a failure of the one that answered.
+    fn note_contradiction(&self, _error: &str) {}
 
     /// What addresses hold of the network's asset after a block of the best chain, base units in the
     /// order of `keys`. Asked for where [`Block::may_hide_payments`]; a chain whose blocks hide nothing

@@ -27,6 +27,7 @@ use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
 use crate::store::deposits::{self, FoundDeposit, InBlock};
 use crate::store::{Db, UnitOfWork, leases, reconciliation, unexpected_deposits};
 use known::{Known, Turn};
+use rescan::Stuck;
 
 /// Blocks scanned before the lease is renewed.
 const BLOCKS_PER_TICK_MAX: u64 = 50;
@@ -58,6 +59,10 @@ pub struct Scanner {
     foreign: Option<Foreign>,
     fence: Option<i64>,
     known: Known,
+    /// The block at which the last turn began, if it left more to read.
+    left_more_at: Option<String>,
+    /// The rescan that got no further in the last turn.
+    stuck_rescan: Option<Stuck>,
 }
 
 impl Scanner {
@@ -82,6 +87,8 @@ impl Scanner {
             foreign: None,
             fence: None,
             known: Known::default(),
+            left_more_at: None,
+            stuck_rescan: None,
         }
     }
 
@@ -105,9 +112,11 @@ impl Scanner {
         self.mark_watched(fence, newest).await?;
         let head = self.reader.head().await?;
         let Some(mut cursor) = self.cursor_at_chain(fence).await? else { return Ok(Step::More) };
+        let (height, hash) = (cursor.height, cursor.hash.clone());
         if !self.scan_blocks(fence, &mut cursor, head.tip.height).await? {
-            return Ok(Step::More);
+            return self.more_after(height, hash);
         }
+        self.left_more_at = None;
         let is_whole = self.scan_mempool(fence, &cursor).await?;
         let read_until = self.known.after(&Turn {
             began,
@@ -133,6 +142,18 @@ impl Scanner {
         let rescanned = self.rescan(fence, &cursor).await?;
         let foreign = self.foreign.as_ref().is_none_or(|foreign| foreign.watch.is_complete());
         Ok(if self.watch.is_complete() && foreign { rescanned } else { Step::More })
+    }
+
+    /// What becomes of a turn that began at this block and left more to read. A fork may come between two
+    /// reads, and is undone at once; whoever begins at the same block again has met no fork.
+    fn more_after(&mut self, height: u64, hash: String) -> anyhow::Result<Step> {
+        if self.left_more_at.as_ref() != Some(&hash) {
+            self.left_more_at = Some(hash);
+            return Ok(Step::More);
+        }
+        let error = format!("what the node gives above block {height} contradicts itself");
+        self.reader.note_contradiction(&error);
+        Err(anyhow!(error))
     }
 
     /// Takes or renews the lease; a new holder writes its fence into the cursor first.

@@ -13,10 +13,13 @@ use cryptopayment::domain::asset::Network;
 use cryptopayment::domain::endpoint::EndpointState as State;
 use cryptopayment::signals::Signals;
 use cryptopayment::store::cursor::{self, Cursor};
+use cryptopayment::store::rescans::{self, RescanState};
 use cryptopayment::usecase::apply_deposits::ApplyDeposits;
+use cryptopayment::usecase::rescan_blocks;
 use cryptopayment::worker::Step;
 use cryptopayment::worker::scan::Scanner;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::support::clock::MovedClock;
 use crate::support::core::{Core, NETWORK, request};
@@ -35,7 +38,16 @@ pub(super) enum Bend {
     Hides,
     /// It follows another chain above this block, with none of our payments.
     Forked(u64),
+    /// The same of its blocks alone, not of their headers: two nodes behind one address.
+    Torn(u64),
+    /// It has pruned all blocks below this one.
+    Pruned(u64),
+    /// Its two newest blocks are replaced when it is asked for a block, once.
+    ForksMeanwhile,
 }
+
+/// Turns that a scanner may take at the most for what a test gives it to read.
+const TURNS_MAX: u32 = 100;
 
 pub(super) struct Node {
     chain: SandboxChain,
@@ -67,15 +79,20 @@ impl Node {
 
     fn shown(&self, mut block: BlockRef) -> Result<BlockRef, ChainError> {
         if let Bend::Forked(above) = self.bent()? {
-            // No digit of a hash: it differs whatever the hash begins with.
-            if block.height > above {
-                block.hash = format!("x{}", &block.hash[1..]);
-            }
-            if block.height > above + 1 {
-                block.parent = format!("x{}", &block.parent[1..]);
-            }
+            bend_away(&mut block, above);
         }
         Ok(block)
+    }
+}
+
+/// Puts a block on another chain that goes its own way above this height.
+fn bend_away(block: &mut BlockRef, above: u64) {
+    // No digit of a hash: it differs whatever the hash begins with.
+    if block.height > above {
+        block.hash = format!("x{}", &block.hash[1..]);
+    }
+    if block.height > above + 1 {
+        block.parent = format!("x{}", &block.parent[1..]);
     }
 }
 
@@ -107,11 +124,21 @@ impl ChainReader for Node {
 
     async fn block_at(&self, height: u64, watch: Watch<'_>) -> Result<Option<Block>, ChainError> {
         let bend = self.bent()?;
+        if bend == Bend::ForksMeanwhile {
+            self.chain.fork(2, &[]).await?;
+            self.bend(Bend::Straight);
+        }
+        if matches!(bend, Bend::Pruned(first) if height < first) {
+            return Ok(None);
+        }
         if bend == Bend::Hides || self.header_at(height).await?.is_none() {
             return Ok(None);
         }
         let Some(mut block) = self.chain.block_at(height, watch).await? else { return Ok(None) };
         block.reference = self.shown(block.reference)?;
+        if let Bend::Torn(above) = bend {
+            bend_away(&mut block.reference, above);
+        }
         if matches!(bend, Bend::Forked(above) if height > above) {
             (block.transfers, block.consumptions) = (Vec::new(), Vec::new());
         }
@@ -193,19 +220,28 @@ impl Story {
     /// Ticks until nothing is left, looking at the nodes first as the watcher does.
     pub(super) async fn read(&mut self) -> Result<Cursor, String> {
         self.endpoints.look().await;
-        let read = loop {
+        let mut read = Err("goes on without end".to_owned());
+        for _ in 0..TURNS_MAX {
             match self.scanner.tick().await {
-                Ok(Step::More) => {}
-                Ok(Step::Idle) => break Ok(self.cursor().await),
-                Err(error) => break Err(format!("{error:#}")),
+                Ok(Step::More) => continue,
+                Ok(Step::Idle) => read = Ok(self.cursor().await),
+                Err(error) => read = Err(format!("{error:#}")),
             }
-        };
+            break;
+        }
         self.apply.run(NETWORK).await.unwrap();
         read
     }
 
     async fn cursor(&self) -> Cursor {
         cursor::get(&self.core.db, NETWORK).await.unwrap().unwrap()
+    }
+
+    /// Asks for blocks to be read again.
+    async fn rescan(&self, from: u64, to: u64) -> Uuid {
+        let (db, env) = (&self.core.db, &self.core.env);
+        let asked = rescan_blocks::request(db, env, NETWORK, (from, to), "operator").await;
+        asked.unwrap().id
     }
 
     async fn credited(&self) -> i64 {
@@ -372,4 +408,90 @@ async fn a_node_on_another_chain_takes_nothing_back_when_the_first_dies() {
         story.read().await.unwrap();
     }
     story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_blocks_do_not_follow_its_headers_is_left_for_the_next() {
+    let mut story = Story::with(2).await;
+    let before = story.read().await.unwrap();
+    story.pay().await;
+    // The next block says that it follows another one than the node has there.
+    story.nodes[0].bend(Bend::Torn(before.height - 1));
+    for _ in 0..3 {
+        let error = story.read().await.unwrap_err();
+        assert!(error.contains("contradicts itself"), "{error}");
+    }
+    assert_eq!((story.cursor().await, story.credited().await), (before, 0));
+    story.read().await.unwrap();
+    assert_eq!(story.states(), [State::Unreachable, State::Healthy]);
+    assert!(story.endpoints.report()[0].error.contains("contradicts itself"));
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fork_between_two_reads_is_undone_at_once() {
+    let mut story = Story::with(1).await;
+    story.pay().await;
+    story.read().await.unwrap();
+    story.chain.mine(1).await.unwrap();
+    story.nodes[0].bend(Bend::ForksMeanwhile);
+    let after = story.read().await.unwrap();
+    let tip = story.chain.head().await.unwrap().tip;
+    assert_eq!((after.height, after.hash), (tip.height, tip.hash));
+    assert_eq!(story.states(), [State::Healthy]);
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rescan_of_pruned_blocks_fails_and_holds_up_nothing() {
+    let mut story = Story::with(1).await;
+    story.nodes[0].bend(Bend::Pruned(50));
+    let (pruned, kept) = (story.rescan(5, 60).await, story.rescan(60, 70).await);
+    story.pay().await;
+    let mut ended = None;
+    for _ in 0..TURNS_MAX {
+        let _ = story.read().await;
+        assert_eq!(story.states(), [State::Healthy]);
+        let found = rescans::get(&story.core.db, pruned).await.unwrap();
+        ended = found.filter(|one| one.state != RescanState::Waiting);
+        if ended.is_some() {
+            break;
+        }
+    }
+    let ended = ended.unwrap();
+    assert_eq!((ended.state, ended.next_height), (RescanState::Failed, 5));
+    assert!(ended.error.contains("no node gives block 5"), "{}", ended.error);
+    story.read().await.unwrap();
+    let kept = rescans::get(&story.core.db, kept).await.unwrap().unwrap();
+    assert_eq!(kept.state, RescanState::Done, "{}", kept.error);
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_that_one_node_pruned_are_read_again_through_another() {
+    let mut story = Story::with(2).await;
+    story.nodes[0].bend(Bend::Pruned(50));
+    let id = story.rescan(5, 60).await;
+    story.read().await.unwrap();
+    let rescan = rescans::get(&story.core.db, id).await.unwrap().unwrap();
+    assert_eq!(rescan.state, RescanState::Done, "{}", rescan.error);
+    assert_eq!(story.states(), [State::Healthy, State::Healthy]);
+    assert!(story.endpoints.report()[0].is_serving, "it has what is new");
+    story.pay().await;
+    story.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_of_another_chain_are_not_read_again_for_ever() {
+    let mut story = Story::with(1).await;
+    let before = story.read().await.unwrap();
+    let id = story.rescan(before.height - 5, before.height).await;
+    // The cursor's block is there by its header, and is another one when it is read.
+    story.nodes[0].bend(Bend::Torn(before.height - 2));
+    for _ in 0..TURNS_MAX {
+        let _ = story.read().await;
+    }
+    let rescan = rescans::get(&story.core.db, id).await.unwrap().unwrap();
+    assert_eq!((rescan.state, rescan.deposits_changed), (RescanState::Failed, 0));
+    assert!(rescan.error.contains("are not those scanned"), "{}", rescan.error);
 }

@@ -247,14 +247,32 @@ impl Endpoints {
         &self.readers[self.known().watchdog.serving()]
     }
 
-    /// Notes what became of a read through the serving endpoint.
-    fn noted<T>(&self, answer: Result<T, ChainError>) -> Result<T, ChainError> {
+    /// Who may have an old block: the serving endpoint, then the others that are believed and answer.
+    fn asked_for_old_blocks(&self) -> Vec<usize> {
+        let known = self.known();
+        let serving = known.watchdog.serving();
+        let may_be_asked = |n: &usize| {
+            let (state, ..) = known.watchdog.stands(*n);
+            *n != serving && state != EndpointState::Unreachable && state.rank().is_some()
+        };
+        let others = (0..self.readers.len()).filter(may_be_asked);
+        std::iter::once(serving).chain(others).collect()
+    }
+
+    /// Counts a read.
+    fn counted<T>(&self, answer: Result<T, ChainError>) -> Result<T, ChainError> {
         let outcome = match &answer {
             Ok(_) => "answered",
             Err(ChainError::Transient(_)) => "failed",
             Err(_) => "refused",
         };
         self.reads.ended(self.network.as_str(), outcome);
+        answer
+    }
+
+    /// Counts a read through the serving endpoint, and notes what became of it.
+    fn noted<T>(&self, answer: Result<T, ChainError>) -> Result<T, ChainError> {
+        let answer = self.counted(answer);
         // What one node can not answer, as a pruned block, another one may.
         if let Err(error) = &answer {
             let (ChainError::Transient(text)
@@ -334,6 +352,24 @@ impl ChainReader for Endpoints {
         self.noted_block(height, self.serving().reader.block_at(height, watch).await)
     }
 
+    /// Fails as one that may have the block yet, where there is one.
+    async fn old_block_at(
+        &self,
+        height: u64,
+        watch: Watch<'_>,
+    ) -> Result<Option<Block>, ChainError> {
+        let mut failed = None;
+        for n in self.asked_for_old_blocks() {
+            match self.counted(self.readers[n].reader.block_at(height, watch).await) {
+                Ok(None) => {}
+                Ok(block) => return Ok(block),
+                Err(error @ ChainError::Transient(_)) => failed = Some(error),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
     async fn mempool(&self, watch: Watch<'_>) -> Result<Option<Mempool>, ChainError> {
         self.noted(self.serving().reader.mempool(watch).await)
     }
@@ -350,6 +386,10 @@ impl ChainReader for Endpoints {
 
     async fn waiting_since(&self, txids: &[String]) -> Result<Vec<Option<Micros>>, ChainError> {
         self.noted(self.serving().reader.waiting_since(txids).await)
+    }
+
+    fn note_contradiction(&self, error: &str) {
+        self.known().trouble.get_or_insert_with(|| Turn::Failed(error.to_owned()));
     }
 
     /// Beside the turns of whoever reads blocks: it changes nothing about who serves, and asks nobody who

@@ -120,6 +120,11 @@ async fn block(endpoints: &Endpoints, height: u64) -> Result<Option<Block>, Chai
     endpoints.block_at(height, Watch { addresses: &Everything, consumed: &consumed }).await
 }
 
+async fn old_block(endpoints: &Endpoints, height: u64) -> Result<Option<Block>, ChainError> {
+    let consumed = HashSet::new();
+    endpoints.old_block_at(height, Watch { addresses: &Everything, consumed: &consumed }).await
+}
+
 #[tokio::test]
 async fn one_endpoint_is_read_directly() {
     let node = Node::with(5, 5, "");
@@ -223,6 +228,31 @@ async fn a_block_that_was_stated_and_is_not_given_moves_on() {
     endpoints.head().await.unwrap();
     assert_eq!(block(&endpoints, 5).await.unwrap().unwrap().reference.hash, "main5");
     assert_eq!(endpoints.report()[0].state, State::Lying);
+}
+
+#[tokio::test]
+async fn an_old_block_is_asked_of_the_others_too_and_held_against_nobody() {
+    let (first, second) = (Node::with(5, 5, ""), Node::with(5, 5, ""));
+    let endpoints = over(&[&first, &second]);
+    first.hides_blocks.store(true, Ordering::SeqCst);
+    for _ in 0..=watchdog::LIES_MAX {
+        endpoints.head().await.unwrap();
+        assert_eq!(old_block(&endpoints, 2).await.unwrap().unwrap().reference.hash, "main2");
+    }
+    let busy = ChainError::Transient("too many requests".to_owned());
+    *second.refuses_blocks.lock().unwrap() = Some(busy.clone());
+    for _ in 0..=watchdog::FAILURES_MAX {
+        endpoints.head().await.unwrap();
+        assert_eq!(old_block(&endpoints, 2).await, Err(busy.clone()), "it may have it yet");
+    }
+    let report = endpoints.report();
+    assert_eq!([report[0].state, report[1].state], [State::Healthy, State::Healthy]);
+    assert!(report[0].is_serving);
+    second.is_down.store(true, Ordering::SeqCst);
+    for _ in 0..watchdog::FAILURES_MAX {
+        endpoints.look().await;
+    }
+    assert_eq!(old_block(&endpoints, 2).await, Ok(None), "one that is away is not waited for");
 }
 
 #[tokio::test]

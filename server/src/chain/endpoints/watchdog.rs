@@ -124,7 +124,7 @@ struct Watched {
     by_looks: State,
     since: Micros,
     error: String,
-    /// The highest block it ever stated.
+    /// The highest block it ever stated and gave.
     highest: u64,
     /// When it last had news: the time that the newest block states which was above all before.
     advanced_at: Micros,
@@ -212,12 +212,17 @@ impl Watchdog {
                 if one.seen.is_none() {
                     // Its newest block's own time tells how long it stands still already.
                     one.advanced_at = seen.time.min(now);
-                } else if seen.height > one.highest {
+                } else if seen.gives_it && seen.height > one.highest {
                     // Old blocks are caught up with: that is no news of the chain.
                     one.advanced_at = seen.time.max(one.advanced_at).min(now);
                 }
-                one.highest = one.highest.max(seen.height);
-                one.looks_lied = if seen.gives_it { 0 } else { one.looks_lied + 1 };
+                if seen.gives_it {
+                    one.looks_lied = 0;
+                    one.highest = one.highest.max(seen.height);
+                } else {
+                    // Such a height may be any number: what comes later is not held against it.
+                    one.looks_lied += 1;
+                }
                 one.looks_failed = 0;
                 one.fault = None;
                 one.seen = Some(seen);
@@ -269,8 +274,8 @@ impl Watchdog {
     /// Decides how each endpoint stands.
     pub fn judge(&mut self, now: Micros) {
         let best = |one: &Watched| {
-            let counts = one.fault.is_none() && one.looks_lied < LIES_MAX;
-            one.seen.filter(|_| counts).map_or(0, |seen| seen.height)
+            let given = one.seen.filter(|seen| one.fault.is_none() && seen.gives_it);
+            given.map_or(0, |seen| seen.height)
         };
         let best = self.watched.iter().map(best).max().unwrap_or(0);
         for n in 0..self.watched.len() {

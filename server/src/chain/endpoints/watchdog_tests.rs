@@ -168,6 +168,19 @@ const CASES: &[Case] = &[
         &[Healthy, Lying],
         Some(0),
     ),
+    (
+        "a height that was not given is not held against the heights after it",
+        &[(0, &[Head(100)]), (9, &[Lie(1_000_100)]), (9, &[Head(101)])],
+        &[Healthy],
+        Some(0),
+    ),
+    (
+        "and is no news",
+        &[(0, &[Head(100)]), (2_999, &[Lie(1_000_100)]), (2, &[Head(100)])],
+        &[Stalled],
+        Some(0),
+    ),
+    ("and makes nobody late", &[(0, &[Head(100), Lie(9_000)])], &[Healthy, Healthy], Some(0)),
     ("two lies may be a fork", &[(0, &[Lie(100)]), (9, &[Lie(100)])], &[Healthy], Some(0)),
     ("three are none", &[(0, &[Lie(100)]), (9, &[Lie(100)]), (9, &[Lie(100)])], &[Lying], None),
     (

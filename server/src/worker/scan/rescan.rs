@@ -2,7 +2,9 @@
 //! now. Under the scanner's fence, some blocks a tick, each part with its progress in one transaction.
 //! Not here: who asked (`usecase::rescan_blocks`).
 
+use anyhow::anyhow;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use uuid::Uuid;
 
 use super::{BLOCKS_AHEAD_MAX, BLOCKS_PER_TICK_MAX, Scanner};
 use crate::chain::{Block, ChainError, Watch};
@@ -11,10 +13,22 @@ use crate::store::deposits::{self, Recorded};
 use crate::store::rescans::{self, Rescan};
 use crate::worker::{Step, arrivals};
 
+/// Turns in a row in which a rescan may get no further before it fails, half a minute as configured by
+/// default: a fork may be under way, or a node limit us. Pruned blocks never come, and others wait.
+const TURNS_WITHOUT_PROGRESS_MAX: u32 = 60;
+
+/// Where a rescan got no further.
+#[derive(Debug)]
+pub(super) struct Stuck {
+    id: Uuid,
+    next_height: u64,
+    turns: u32,
+}
+
 impl Scanner {
     /// Goes on with the oldest rescan that waits, if there is one: never above the cursor, and only
     /// through blocks of the chain that the cursor stands on.
-    pub(super) async fn rescan(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<Step> {
+    pub(super) async fn rescan(&mut self, fence: i64, cursor: &Cursor) -> anyhow::Result<Step> {
         let Some(rescan) = rescans::next(&self.db, self.network).await? else {
             return Ok(Step::Idle);
         };
@@ -29,18 +43,30 @@ impl Scanner {
         let watch = Watch { addresses: &addresses, consumed: &consumed };
         let blocks = match self.read_again(rescan.next_height, last, watch).await {
             Ok(blocks) => blocks,
-            Err(error @ ChainError::Transient(_)) => return Err(error.into()),
-            Err(error) => {
-                let unit = self.db.begin("fail_rescan").await?;
-                rescans::fail(&unit, &rescan, &error.to_string(), self.env.now()).await?;
-                unit.commit().await?;
-                return Ok(Step::More);
-            }
+            Err(error) => return self.no_progress(&rescan, error).await,
         };
         if !self.is_scanned_chain(&blocks).await? {
-            return Ok(Step::Idle);
+            let text = format!("blocks {}-{last} are not those scanned", rescan.next_height);
+            return self.no_progress(&rescan, ChainError::Transient(text)).await;
         }
         self.record_again(fence, cursor, &rescan, &blocks).await
+    }
+
+    /// Ends a rescan that can not go on; one that may is tried again for some turns.
+    async fn no_progress(&mut self, rescan: &Rescan, error: ChainError) -> anyhow::Result<Step> {
+        let Rescan { id, next_height, .. } = *rescan;
+        let before =
+            self.stuck_rescan.take().filter(|at| (at.id, at.next_height) == (id, next_height));
+        let turns = before.map_or(0, |at| at.turns) + 1;
+        if matches!(error, ChainError::Transient(_)) && turns < TURNS_WITHOUT_PROGRESS_MAX {
+            self.stuck_rescan = Some(Stuck { id, next_height, turns });
+            return Err(anyhow!(error).context("rescan"));
+        }
+        let unit = self.db.begin("fail_rescan").await?;
+        rescans::fail(&unit, rescan, &error.to_string(), self.env.now()).await?;
+        unit.commit().await?;
+        tracing::warn!(network = %self.network, %id, next_height, %error, "rescan failed");
+        Ok(Step::More)
     }
 
     async fn read_again(
@@ -49,10 +75,15 @@ impl Scanner {
         last: u64,
         watch: Watch<'_>,
     ) -> Result<Vec<Block>, ChainError> {
-        let missing = |height| ChainError::Transient(format!("the node has no block {height}"));
+        // The cursor's block is above it, and is there: a passing lack is that of one of several nodes behind
+        // one address.
+        let missing = |height| {
+            let text = format!("no node gives block {height}: its history may be pruned");
+            ChainError::Transient(text)
+        };
         futures_util::stream::iter(first..=last)
             .map(|height| async move {
-                let block = self.reader.block_at(height, watch).await?;
+                let block = self.reader.old_block_at(height, watch).await?;
                 block.ok_or_else(|| missing(height))
             })
             .buffered(BLOCKS_AHEAD_MAX)
