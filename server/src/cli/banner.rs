@@ -1,12 +1,15 @@
 //! What is printed when the server is ready: where it is, and in the sandbox what to call it with.
 
+use std::io::Write as _;
+
 use crate::app::Running;
 use crate::app::demo::Demo;
 use crate::config::Config;
 
-/// Prints it to standard output; logs go to standard error.
+/// Prints it to standard output; logs go to standard error. A server whose output nobody reads serves all
+/// the same.
 pub fn print(config: &Config, running: &Running) {
-    print!("{}", text(config, running));
+    let _ = std::io::stdout().lock().write_all(text(config, running).as_bytes());
 }
 
 fn text(config: &Config, running: &Running) -> String {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::http::{Answer as Got, Call, Caller, Speaker};
 use self::recipes::NetworkRow;
-use super::output::{Answer, Section, spinner};
+use super::output::{Answer, Section, note, spinner};
 use crate::env::Env;
 
 /// What the keys of a sandbox begin with.
@@ -172,19 +172,18 @@ async fn recipes(
 fn agreed(arguments: &CompatArguments, is_sandbox: bool) -> anyhow::Result<bool> {
     let CompatArguments { url, network, .. } = arguments;
     if is_sandbox {
-        eprintln!("creates invoices of 1.00 USD on {network} in the sandbox at {url}");
+        note(format_args!("creates invoices of 1.00 USD on {network} in the sandbox at {url}"));
         return Ok(true);
     }
-    eprintln!("creates ONE invoice of 1.00 USD on {network} at {url}, which is live");
+    note(format_args!("creates ONE invoice of 1.00 USD on {network} at {url}, which is live"));
     if arguments.yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        eprintln!("nobody can be asked: say --yes");
+        note("nobody can be asked: say --yes");
         return Ok(false);
     }
-    eprint!("go on? [y/N] ");
-    std::io::stderr().flush()?;
+    write!(std::io::stderr(), "go on? [y/N] ")?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
