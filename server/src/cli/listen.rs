@@ -24,7 +24,8 @@ use crate::domain::event::{EventKind, event_id};
 use crate::env::Env;
 use crate::webhook::body::{self, BodyWriter};
 use crate::webhook::{
-    Message, Outcome, SignedRequest, TargetPolicy, WebhookClient, WebhookLimits, check_url,
+    DeliveryError, Message, Outcome, SignedRequest, TargetPolicy, WebhookClient, WebhookLimits,
+    check_url,
 };
 
 /// The first pause after a lost connection; each further one is twice as long.
@@ -224,20 +225,19 @@ impl Listener {
     }
 
     fn print(&self, event: &v1::Event, outcome: &Outcome) {
-        let error = outcome.error.map(|error| error.as_str());
         if self.arguments.json {
             let line = json!({
                 "sequence": event.sequence,
                 "event": event.r#type,
                 "invoice_id": event.invoice_id,
                 "status_code": outcome.status,
-                "error": error,
+                "error": outcome.error.map(DeliveryError::as_str),
                 "duration_ms": outcome.duration_ms,
             });
             say(line);
             return;
         }
-        let answer = match (outcome.status, error) {
+        let answer = match (outcome.status, outcome.error.map(DeliveryError::sentence)) {
             (Some(status), None) => format!("HTTP {status}"),
             (Some(status), Some(error)) => format!("HTTP {status}, {error}"),
             (None, error) => error.unwrap_or("no answer").to_owned(),
