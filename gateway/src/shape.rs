@@ -167,8 +167,9 @@ impl EnumShape {
         self.numbers.get(name).copied()
     }
 
+    /// Those that a request may use.
     pub(crate) fn spellings(&self) -> impl Iterator<Item = &str> {
-        self.names.values().map(AsRef::as_ref)
+        self.names.values().map(AsRef::as_ref).filter(|name| self.numbers.contains_key(*name))
     }
 }
 
@@ -357,6 +358,10 @@ impl<'o> ShapeCompiler<'o> {
                 false => value.name().into(),
             };
             shape.names.entry(value.number()).or_insert_with(|| name.clone());
+            // Short names are words of an API: who means none of them leaves the field out.
+            if short && value.number() == 0 && &*name == "unspecified" {
+                continue;
+            }
             let known = shape.numbers.insert(name, value.number());
             if known.is_some_and(|number| number != value.number()) {
                 return Err(BuildError::option(desc.full_name(), "two values share a short name"));

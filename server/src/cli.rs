@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Flags;
+use crate::domain::policy::SHORTFALL_BASIS_POINTS_MAX;
 
 /// A self-hosted crypto payment gateway.
 #[derive(Debug, Clone, Parser)]
@@ -317,14 +318,17 @@ pub enum KeyView {
     Full,
 }
 
-/// Percent with at most two decimals, as hundredths of a percent.
+/// Percent with at most two decimals and at most 10, as hundredths of a percent.
 fn basis_points(text: &str) -> Result<u32, String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !(digits(whole) && digits(fraction) && fraction.len() <= 2) {
+        return Err("must be a number with at most two decimals".to_owned());
+    }
     let points = format!("{whole}{fraction:0<2}").parse().ok();
     points
-        .filter(|_| digits(whole) && digits(fraction) && fraction.len() <= 2)
-        .ok_or_else(|| "must be a number with at most two decimals".to_owned())
+        .filter(|points| *points <= SHORTFALL_BASIS_POINTS_MAX)
+        .ok_or_else(|| format!("must be at most {} percent", SHORTFALL_BASIS_POINTS_MAX / 100))
 }
 
 /// API keys.
@@ -442,8 +446,11 @@ mod tests {
         for (text, points) in [("0", 0), ("0.5", 50), ("0.05", 5), ("10", 1_000), ("1.25", 125)] {
             assert_eq!(basis_points(text), Ok(points), "{text}");
         }
-        for wrong in ["", ".", "1.", ".5", "-1", "+1", "0.005", "1e1", "5%", "99999999999"] {
-            assert!(basis_points(wrong).is_err(), "{wrong}");
+        for wrong in ["", ".", "1.", ".5", "-1", "+1", "0.005", "1e1", "5%"] {
+            assert!(basis_points(wrong).unwrap_err().contains("two decimals"), "{wrong}");
+        }
+        for much in ["10.01", "11", "99999999999"] {
+            assert_eq!(basis_points(much).unwrap_err(), "must be at most 10 percent", "{much}");
         }
     }
 }

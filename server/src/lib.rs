@@ -1,5 +1,7 @@
 //! The CryptoPayment server as a library: the rooms that `main.rs` starts and the tests drive.
 //! `ARCHITECTURE.md` draws the rooms and the arrows between them.
+// `println!` panics when a pipe is closed: `cli::output` has what does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
 pub mod chain;

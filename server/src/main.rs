@@ -1,9 +1,12 @@
 //! The program: arguments, configuration, role, signals, exit code. Everything else is the library.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use cryptopayment::app::{self, Role};
+use cryptopayment::cli::output::{note, say};
 use cryptopayment::cli::{self, Arguments, Command};
 use cryptopayment::config::Config;
 use cryptopayment::env::Env;
@@ -19,7 +22,7 @@ fn main() -> ExitCode {
     // Whatever it makes is for its own user alone: SQLite would make a database that everybody may read.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        eprintln!("another TLS provider was installed first");
+        note("another TLS provider was installed first");
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
             if let Some(Command::Doctor(doctor)) = &arguments.command {
                 return cli::doctor::refused(&error, doctor);
             }
-            eprintln!("configuration:\n{error}");
+            note(format_args!("configuration:\n{error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
     // What a command has to say is its answer; the log is the server's.
     let filter = if arguments.serves() { config.log.filter.as_str() } else { "error" };
     if let Err(error) = telemetry::init(format, filter) {
-        eprintln!("log.filter: {error}");
+        note(format_args!("log.filter: {error}"));
         return ExitCode::from(EXIT_USAGE);
     }
     if config.is_sandbox()
@@ -51,14 +54,14 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("runtime: {error}");
+            note(format_args!("runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(run(&arguments, config)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{error:#}");
+            note(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -71,7 +74,7 @@ async fn run(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCode> 
         Command::Worker => Role::Worker,
         Command::Migrate => {
             app::migrate(&config).await?;
-            println!("the database is up to date");
+            say("the database is up to date");
             return Ok(ExitCode::SUCCESS);
         }
         Command::Healthcheck => return cli::health::check(config.http.listen).await,

@@ -13,6 +13,8 @@ mod doctor;
 mod https;
 #[path = "cli/listen.rs"]
 mod listen;
+#[path = "cli/pipes.rs"]
+mod pipes;
 #[path = "cli/process.rs"]
 mod process;
 #[path = "cli/program.rs"]

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use cryptopayment::cli::Arguments;
+use cryptopayment::transport::grpc::checkout::{WATCHERS_MAX, WATCHERS_PER_INVOICE_MAX};
 use support::parts;
 use support::rest::Rest;
 use support::server::{Engine, TestServer};
@@ -102,6 +103,22 @@ fn every_link_leads_somewhere() {
     for page in markdown_below("docs/guides").iter().chain(&markdown_below("docs/operating")) {
         let target = page.strip_prefix("docs/").unwrap();
         assert!(index.contains(&format!("]({target})")), "docs/README.md does not list {page}");
+    }
+}
+
+/// Limits that have no setting, whose page would keep them true.
+#[test]
+fn how_many_may_wait_on_the_checkout_is_told_as_it_is() {
+    for document in ["docs/guides/checkout.md", "docs/operating/hardening.md"] {
+        let text = read(document).split_whitespace().collect::<Vec<_>>().join(" ");
+        let thousands = WATCHERS_MAX / 1_000;
+        let hundreds = WATCHERS_MAX % 1_000;
+        for limit in [
+            format!("{WATCHERS_PER_INVOICE_MAX} for each invoice"),
+            format!("{thousands},{hundreds:03} in all"),
+        ] {
+            assert!(text.contains(&limit), "{document} does not say: {limit}");
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 /// Longest name that is compared, in characters; longer ones get no suggestion.
 const NAME_CHARS_MAX: usize = 64;
 
-/// The candidate with the smallest edit distance; the first of equals.
+/// A candidate that begins with the name, for who has typed half of it; otherwise the one with the smallest
+/// edit distance. The first of equals.
 pub(crate) fn nearest<'n>(
     name: &str,
     candidates: impl IntoIterator<Item = &'n str>,
@@ -11,7 +12,9 @@ pub(crate) fn nearest<'n>(
     if name.chars().count() > NAME_CHARS_MAX {
         return None;
     }
-    candidates.into_iter().min_by_key(|candidate| distance(name, candidate))
+    candidates
+        .into_iter()
+        .min_by_key(|candidate| (!candidate.starts_with(name), distance(name, candidate)))
 }
 
 /// Levenshtein's distance, with neighbours swapped counting as one step.
@@ -47,9 +50,15 @@ mod tests {
             ("pageCount", "page_count"),
             ("shelfId", "shelf_id"),
             ("shelf", "shelf_id"),
+            ("page", "page_count"),
+            ("t", "title"),
         ] {
             assert_eq!(nearest(typed, names), Some(wanted), "{typed}");
         }
+        // One letter away, and another word.
+        assert_eq!(nearest("page", ["sage", "page_token"]), Some("page_token"));
+        assert_eq!(nearest("page", ["page_token_kind", "page_size"]), Some("page_size"));
+        assert_eq!(nearest("", ["title", "id"]), Some("id"), "every name begins with nothing");
         assert_eq!(nearest(&"a".repeat(65), names), None);
         assert_eq!(nearest("a", []), None);
     }

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::output::{Answer, Section};
+use super::output::{Answer, Section, note};
 use super::{
     AdminArguments, AdminCommand, AppKeyCommand, KeyView, KeysCommand, Late, MerchantsCommand,
     WebhookCommand,
@@ -53,7 +53,7 @@ pub async fn run(socket: &Path, arguments: AdminArguments) -> anyhow::Result<Exi
     match answer {
         Ok(answer) => answer.print(json)?,
         Err(status) => {
-            eprintln!("{}", status.message());
+            note(status.message());
             return Ok(ExitCode::FAILURE);
         }
     }

@@ -15,8 +15,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::http::{Answer as Got, Call, Caller, Speaker};
+use self::json::{Raw, keys_differ};
 use self::recipes::NetworkRow;
-use super::output::{Answer, Section, spinner};
+use super::output::{Answer, Section, note, spinner};
 use crate::env::Env;
 
 /// What the keys of a sandbox begin with.
@@ -88,6 +89,8 @@ struct Compat {
     network: &'static NetworkRow,
     recipe: &'static str,
     compared: Vec<Compared>,
+    /// Whether the key is one whose answers all have more keys than the documented ones.
+    sees_all: bool,
     env: Env,
     progress: indicatif::ProgressBar,
 }
@@ -113,6 +116,16 @@ impl Compat {
         self.compared.push(Compared { recipe: self.recipe, what: what.into(), expected, got, ok });
     }
 
+    /// Compares the keys of an object and their order. Of a difference it tells which they are.
+    fn keys(&mut self, what: impl Into<String>, documented: &str, object: Option<&Raw>) {
+        let missing = Raw::Token("missing".to_owned());
+        let object = object.unwrap_or(&missing);
+        let wrong = keys_differ(documented, object, self.sees_all);
+        let (ok, got) = (wrong.is_none(), wrong.unwrap_or_else(|| object.keys()));
+        let (what, expected) = (what.into(), documented.to_owned());
+        self.compared.push(Compared { recipe: self.recipe, what, expected, got, ok });
+    }
+
     fn holds(
         &mut self,
         what: impl Into<String>,
@@ -136,10 +149,14 @@ pub async fn run(arguments: CompatArguments, env: Env) -> anyhow::Result<ExitCod
     let network = network.ok_or_else(|| anyhow::anyhow!("there is no such network"))?;
     let caller = Caller::new(&arguments.url, &arguments.key, &arguments.secret)?;
     let (compared, progress) = (Vec::new(), spinner());
-    let mut compat = Compat { caller, network, recipe: "", compared, env, progress };
+    let mut compat =
+        Compat { caller, network, recipe: "", compared, sees_all: false, env, progress };
     let ran = recipes(&mut compat, &arguments, is_sandbox).await;
     compat.progress.finish_and_clear();
-    print(&compat.compared, arguments.json)?;
+    // Who was not let in has compared nothing.
+    if !compat.compared.is_empty() {
+        print(&compat.compared, arguments.json)?;
+    }
     ran?;
     let differs = compat.compared.iter().any(|compared| !compared.ok);
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -172,19 +189,18 @@ async fn recipes(
 fn agreed(arguments: &CompatArguments, is_sandbox: bool) -> anyhow::Result<bool> {
     let CompatArguments { url, network, .. } = arguments;
     if is_sandbox {
-        eprintln!("creates invoices of 1.00 USD on {network} in the sandbox at {url}");
+        note(format_args!("creates invoices of 1.00 USD on {network} in the sandbox at {url}"));
         return Ok(true);
     }
-    eprintln!("creates ONE invoice of 1.00 USD on {network} at {url}, which is live");
+    note(format_args!("creates ONE invoice of 1.00 USD on {network} at {url}, which is live"));
     if arguments.yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        eprintln!("nobody can be asked: say --yes");
+        note("nobody can be asked: say --yes");
         return Ok(false);
     }
-    eprint!("go on? [y/N] ");
-    std::io::stderr().flush()?;
+    write!(std::io::stderr(), "go on? [y/N] ")?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

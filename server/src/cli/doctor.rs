@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixStream};
 
 use super::health;
-use super::output::{Answer, Section, spinner};
+use super::output::{Answer, Section, say, spinner};
 use crate::app::admin_socket;
 use crate::app::doctor::{Check, Examination, State, examine};
 use crate::config::{Config, ConfigError};
@@ -98,7 +98,7 @@ fn print(checks: &[Check], json: bool) -> anyhow::Result<ExitCode> {
         let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
         for Check { name, state, text, cure } in checks {
             let cure = if cure.is_empty() { String::new() } else { format!(" -> {cure}") };
-            println!("{:<4}  {name:<width$}  {text}{cure}", word(*state));
+            say(format_args!("{:<4}  {name:<width$}  {text}{cure}", word(*state)));
         }
     }
     let worst = checks.iter().map(|check| check.state).max();

@@ -9,13 +9,15 @@ use tonic_health::pb::HealthCheckRequest;
 pub use tonic_health::pb::health_check_response::ServingStatus as Serving;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::output::say;
+
 /// How long the answer may take.
 const ANSWER_SECONDS_MAX: u64 = 5;
 
 /// Exit code 0 if the server at `address` serves.
 pub async fn check(address: SocketAddr) -> anyhow::Result<ExitCode> {
     let status = status(address).await?;
-    println!("{}", status.as_str_name());
+    say(status.as_str_name());
     Ok(if status == Serving::Serving { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -17,13 +17,15 @@ use serde_json::json;
 use tonic::Status;
 
 use super::connection::{Connection, ConnectionArguments, is_passing};
+use super::output::{note, say};
 use crate::app;
 use crate::config::Config;
 use crate::domain::event::{EventKind, event_id};
 use crate::env::Env;
 use crate::webhook::body::{self, BodyWriter};
 use crate::webhook::{
-    Message, Outcome, SignedRequest, TargetPolicy, WebhookClient, WebhookLimits, check_url,
+    DeliveryError, Message, Outcome, SignedRequest, TargetPolicy, WebhookClient, WebhookLimits,
+    check_url,
 };
 
 /// The first pause after a lost connection; each further one is twice as long.
@@ -108,13 +110,13 @@ pub async fn run(
         };
         let text = listener.connection.told(&status);
         if !is_passing(&status) {
-            eprintln!("{text}");
+            note(text);
             return Ok(ExitCode::FAILURE);
         }
         if listener.from != before {
             pause = PAUSE_MIN;
         }
-        eprintln!("{text}; again in {} s", pause.as_secs());
+        note(format_args!("{text}; again in {} s", pause.as_secs()));
         listener.env.sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
@@ -186,7 +188,8 @@ impl Listener {
         let request = self.connection.request(request);
         let mut stream =
             EventServiceClient::new(channel).stream_events(request).await?.into_inner();
-        eprintln!("sending {} to {}", wanted.join(", "), self.arguments.forward_to);
+        let to = &self.arguments.forward_to;
+        note(format_args!("sending {} to {to}", wanted.join(", ")));
         let wanted = wanted.clone();
         while let Some(message) = stream.message().await? {
             if let Some(event) = &message.event
@@ -222,27 +225,26 @@ impl Listener {
     }
 
     fn print(&self, event: &v1::Event, outcome: &Outcome) {
-        let error = outcome.error.map(|error| error.as_str());
         if self.arguments.json {
             let line = json!({
                 "sequence": event.sequence,
                 "event": event.r#type,
                 "invoice_id": event.invoice_id,
                 "status_code": outcome.status,
-                "error": error,
+                "error": outcome.error.map(DeliveryError::as_str),
                 "duration_ms": outcome.duration_ms,
             });
-            println!("{line}");
+            say(line);
             return;
         }
-        let answer = match (outcome.status, error) {
+        let answer = match (outcome.status, outcome.error.map(DeliveryError::sentence)) {
             (Some(status), None) => format!("HTTP {status}"),
             (Some(status), Some(error)) => format!("HTTP {status}, {error}"),
             (None, error) => error.unwrap_or("no answer").to_owned(),
         };
-        println!(
+        say(format_args!(
             "#{} {} {} -> {answer} ({} ms)",
             event.sequence, event.r#type, event.invoice_id, outcome.duration_ms
-        );
+        ));
     }
 }

@@ -1,6 +1,8 @@
 //! How commands answer: tables for people, JSON for programs, a bar while somebody waits at a terminal.
 //! Not here: what is in them.
 
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +12,24 @@ use serde_json::{Map, Value};
 const TURN: Duration = Duration::from_millis(120);
 /// Characters of a cell; what is longer is for `--json`.
 const CELL_CHARS_MAX: usize = 100;
+/// What a shell tells of a program that SIGPIPE ended.
+const EXIT_CLOSED_PIPE: i32 = 141;
+
+/// Prints a line of a command's answer. Who closes the pipe has read enough, as `head` does: the command
+/// ends there, as programs do that get SIGPIPE. Rust ignores that signal, and `println!` would panic.
+pub fn say(line: impl Display) {
+    let Err(error) = writeln!(std::io::stdout().lock(), "{line}") else { return };
+    if error.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(EXIT_CLOSED_PIPE);
+    }
+    note(format_args!("the answer cannot be written: {error}"));
+    std::process::exit(1);
+}
+
+/// Prints a line beside the answer, to standard error. Who does not read it misses nothing of the answer.
+pub fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
 
 /// A table.
 #[derive(Debug, Clone)]
@@ -42,10 +62,10 @@ impl Answer {
         }
         for (n, section) in self.0.iter().enumerate() {
             if n > 0 {
-                println!();
+                say("");
             }
             if !section.title.is_empty() {
-                println!("{}", section.title);
+                say(section.title);
             }
             print_table(section);
         }
@@ -69,14 +89,14 @@ impl Answer {
 /// # Errors
 /// When it is no JSON, which does not happen.
 pub fn print_json(value: &Value) -> serde_json::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
 /// A table with a head; columns are as wide as their widest value.
 fn print_table(section: &Section) {
     let Some(head) = section.rows.first().and_then(Value::as_object) else {
-        println!("nothing");
+        say("nothing");
         return;
     };
     let all: Vec<&str> = head.keys().map(String::as_str).collect();
@@ -92,7 +112,7 @@ fn print_table(section: &Section) {
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     for line in &lines {
         let padded = line.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}"));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+        say(padded.collect::<Vec<_>>().join("  ").trim_end());
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::connection::{Connection, ConnectionArguments, is_passing};
+use super::output::{note, say};
 use crate::config::Config;
 use crate::env::Env;
 
@@ -109,7 +110,7 @@ pub async fn run(
     match trigger.play().await {
         Ok(code) => Ok(code),
         Err(status) => {
-            eprintln!("{}", trigger.connection.told(&status));
+            note(trigger.connection.told(&status));
             Ok(ExitCode::FAILURE)
         }
     }
@@ -131,7 +132,7 @@ impl Trigger {
             match self.step(&id).await {
                 Ok(sandbox::ScenarioState::Done) => break,
                 Ok(sandbox::ScenarioState::Abandoned) => {
-                    eprintln!("the scenario could not go on");
+                    note("the scenario could not go on");
                     return Ok(ExitCode::FAILURE);
                 }
                 Ok(_) => lost = 0,
@@ -164,13 +165,13 @@ impl Trigger {
                 "amount_crypto": invoice.amount_crypto,
                 "checkout_url": created.checkout_url,
             });
-            println!("{line}");
+            say(line);
         } else {
-            println!(
+            say(format_args!(
                 "invoice {} asks {} {} at {}",
                 invoice.id, invoice.amount_crypto, invoice.coin, invoice.address
-            );
-            println!("{}", created.checkout_url);
+            ));
+            say(created.checkout_url);
         }
         self.print(&invoice);
         Ok(invoice.id)
@@ -224,14 +225,14 @@ impl Trigger {
             return;
         }
         if self.arguments.json {
-            println!("{line}");
+            say(&line);
         } else {
             let exception =
                 if exception == "none" { String::new() } else { format!(", {exception}") };
-            println!(
+            say(format_args!(
                 "{status}{exception}: paid {} {}, {}/{} confirmations",
                 invoice.paid_amount, invoice.coin, confirmations.received, confirmations.required
-            );
+            ));
         }
         self.last = line;
     }

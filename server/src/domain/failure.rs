@@ -134,6 +134,13 @@ impl Failure {
         }
     }
 
+    /// A field `network` that names none of these, which are the `which` ones.
+    pub fn unknown_network<'n>(which: &str, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let names: Vec<&str> = names.into_iter().collect();
+        let hint = format!("is not one of the {which} networks: {}", names.join(", "));
+        Self::field("network", Reason::UnknownNetwork, hint)
+    }
+
     /// The same, with how long to wait.
     #[must_use]
     pub fn retry_after(self, time: Duration) -> Self {

@@ -169,9 +169,7 @@ impl CreateInvoice {
         }
         let enabled = request.network.parse().ok().filter(|n| self.networks.contains_key(n));
         let network = enabled.ok_or_else(|| {
-            let names: Vec<&str> = self.networks.keys().map(|network| network.as_str()).collect();
-            let hint = format!("is not one of the enabled networks: {}", names.join(", "));
-            Failure::field("network", Reason::UnknownNetwork, hint)
+            Failure::unknown_network("enabled", self.networks.keys().map(|n| n.as_str()))
         })?;
         if request.amount_usd.is_empty() {
             return Err(Failure::field("amount_usd", Reason::FieldRequired, "is required"));

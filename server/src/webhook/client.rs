@@ -111,6 +111,21 @@ impl DeliveryError {
             Self::Signing => "signing",
         }
     }
+
+    /// The same for people.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::BlockedTarget => "the target is not allowed",
+            Self::Dns => "the name does not resolve",
+            Self::Connect => "could not connect",
+            Self::Tls => "could not agree on TLS",
+            Self::Timeout => "no whole answer in time",
+            Self::Redirect => "a redirect, which is not followed",
+            Self::TooLarge => "the answer is too long",
+            Self::Protocol => "the connection broke, or the answer is no HTTP",
+            Self::Signing => "could not be signed",
+        }
+    }
 }
 
 /// What came of one attempt.

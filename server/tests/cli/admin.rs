@@ -109,11 +109,11 @@ async fn merchants_and_keys_are_changed(engine: Engine) {
     row(&server, &["merchants", "set", id, "--shortfall-percent", "10"]).await;
     assert_eq!(terms().await, ("honor".into(), "10.00".into()), "what is not given stays");
     row(&server, &["merchants", "set", id, "--late", "reject"]).await;
-    // A third decimal would be rounded, and nobody said how; more than ten is the server's to refuse.
+    // A third decimal would be rounded, and nobody said how.
     for (percent, code, said) in [
         ("0.335", 2, "at most two decimals"),
-        ("10.01", 1, "must be at most 1000"),
-        ("11", 1, "must be at most 1000"),
+        ("10.01", 2, "must be at most 10 percent"),
+        ("11", 2, "must be at most 10 percent"),
     ] {
         let set = ["admin", "merchants", "set", id, "--shortfall-percent", percent];
         let refused = beside(&server, &set).await;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::program::{Said, beside, confirmed_invoice, run_with};
 use crate::support::clock::MovedClock;
+use crate::support::parts::own_address;
 use crate::support::receiver::Receiver;
 use crate::support::server::{Engine, TestServer, eventually, fresh_database};
 
@@ -323,6 +324,9 @@ async fn webhook_endpoints_are_resolved_and_tested_on_request_alone() {
     receiver.answer([503]);
     let refused = beside(&server, &["doctor", "--json", "--send-test"]).await.ok().json();
     states(&refused, &check, "warn", "HTTP 503");
+    set(&format!("http://{}/", own_address())).await;
+    let unheard = beside(&server, &["doctor", "--json", "--send-test"]).await.ok().json();
+    states(&unheard, &check, "warn", "ms: could not connect");
     set("http://no-such-host.invalid/").await;
     states(&doctor(&server).await.ok().json(), &check, "warn", "does not resolve");
     server.finish().await;

@@ -67,6 +67,11 @@ async fn what_is_forwarded_is_what_is_delivered() {
     let lines = beside(&server, &arguments).await.ok().lines();
     assert_eq!(lines[0]["event"], "payment.confirmed");
     assert_eq!(lines[0]["status_code"], 500);
+    let nobody = format!("http://{}/", own_address());
+    let mut arguments = vec!["listen", "--forward-to", &nobody, "--from", "1", "--count", "1"];
+    arguments.extend(own.iter().map(String::as_str));
+    let said = beside(&server, &arguments).await.ok();
+    assert!(said.out.contains("-> could not connect ("), "{said:?}");
     server.finish().await;
 }
 

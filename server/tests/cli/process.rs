@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 
 use serde_json::Value;
 
-use crate::program::program;
+use crate::program::{closed_pipe, program};
 use crate::support::server::{DEADLINE, eventually};
 
 /// A process that runs; it does not outlive its test.
@@ -20,9 +20,21 @@ impl Process {
     /// Starts the program with a configuration file, beside which its log is written, a data directory and
     /// a role, or none.
     pub fn start(file: &Path, data: &Path, role: Option<&str>) -> Self {
-        let log = file.with_extension("log");
         let mut command = program();
-        command.arg("--config").arg(file).arg("--data-dir").arg(data).args(role);
+        command.args(role);
+        Self::spawn(command, file, data)
+    }
+
+    /// The same in every role, with standard output closed before it says anything.
+    pub fn start_unread(file: &Path, data: &Path) -> Self {
+        let mut command = program();
+        command.stdout(closed_pipe());
+        Self::spawn(command, file, data)
+    }
+
+    fn spawn(mut command: Command, file: &Path, data: &Path) -> Self {
+        let log = file.with_extension("log");
+        command.arg("--config").arg(file).arg("--data-dir").arg(data);
         let child = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
         Self { child, log }
     }

@@ -48,6 +48,13 @@ pub fn program() -> Command {
     command
 }
 
+/// A pipe that its reader has closed, as `true` does in `command | true`.
+pub fn closed_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
 /// Runs a command to its end.
 pub async fn run(mut command: Command) -> Said {
     let running = tokio::task::spawn_blocking(move || command.output().unwrap());

@@ -1,5 +1,5 @@
-//! The program as a process of its own on SQLite, from its settings to its end: a deployment with real
-//! money, and what an operator finds in its log. Not here: roles, which need PostgreSQL.
+//! The program as a process of its own on SQLite, from its settings to its end: what it says at its start, a
+//! deployment with real money, and what an operator finds in its log. Not here: roles, which need PostgreSQL.
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +43,15 @@ impl Whole {
         Self { directory, process, url: format!("http://{listen}") }
     }
 
+    /// Ends it and starts it again with the same files.
+    async fn again(self) -> Self {
+        let Self { directory, process, url } = self;
+        process.stop().await;
+        let file = directory.path().join("whole.toml");
+        let process = Process::start(&file, &directory.path().join("data"), None);
+        Self { directory, process, url }
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -62,7 +71,8 @@ impl Whole {
     }
 }
 
-fn http() -> Client {
+/// Calls over HTTP.
+pub fn http() -> Client {
     Client::builder().timeout(DEADLINE).no_proxy().build().unwrap()
 }
 
@@ -145,6 +155,42 @@ async fn a_live_deployment_has_live_keys_alone_and_nothing_of_the_sandbox() {
     assert!(refused.err.contains("the database belongs to live, not to sandbox"), "{refused:?}");
     let refused = run_with(&file, &data, &[]).await;
     assert_eq!(refused.code, 1, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_start_tells_the_sandbox_key_as_it_is_by_then() {
+    let mut whole = Whole::start("");
+    let first = whole.process.printed("export AUTH=").await;
+    assert!(first.contains("webhook url   not set"), "{first}");
+    let public = word(&first, "api key ").to_owned();
+    let key = format!("{public}:{}", word(&first, "api secret "));
+    let endpoint = "/api/v1/webhooks/endpoint";
+    let url = r#"{"url":"http://127.0.0.1:9/shop"}"#;
+    assert_eq!(whole.call(Method::PATCH, endpoint, &key, url).await.status, 200);
+    whole.admin(&["app-key", "create", &public]).await;
+    whole.admin(&["app-key", "activate", &public]).await;
+
+    let mut whole = whole.again().await;
+    let second = whole.process.printed("export AUTH=").await;
+    let told = whole.call(Method::GET, endpoint, &key, "").await.json()["endpoint"].clone();
+    assert_eq!(word(&second, "app key "), told["app_key"].as_str().unwrap());
+    assert_ne!(word(&second, "app key "), word(&first, "app key "), "the active one");
+    assert_eq!(word(&second, "webhook url "), told["url"].as_str().unwrap());
+    assert_eq!(word(&second, "webhook url "), "http://127.0.0.1:9/shop");
+    assert!(second.contains(&format!("export AUTH='Authorization: Bearer {key}'")), "{second}");
+
+    whole.admin(&["keys", "revoke", &public]).await;
+    let mut whole = whole.again().await;
+    let third = whole.process.printed("admin keys create").await;
+    assert!(third.contains(&format!("{public} was revoked")), "{third}");
+    assert!(!third.contains("sk_test_") && !third.contains("export"), "{third}");
+    let merchant = word(&third, "admin keys create ");
+    // What it says can be typed.
+    let made = whole.admin(&["keys", "create", merchant]).await;
+    let key =
+        format!("{}:{}", made["api_key"].as_str().unwrap(), made["api_secret"].as_str().unwrap());
+    assert_eq!(whole.call(Method::GET, endpoint, &key, "").await.status, 200);
+    whole.process.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -204,12 +204,16 @@ fn enum_text(file: &FileDescriptor, values: &EnumDescriptor) -> String {
     let prefix = prefix.unwrap_or_default();
     text.push_str("\n| value | in JSON | what |\n|---|---|---|\n");
     for value in values.values() {
-        let json = value.name().strip_prefix(prefix.as_str()).filter(|_| short);
+        let json = match value.name().strip_prefix(prefix.as_str()).filter(|_| short) {
+            // The gateway reads no such word: the field is left out.
+            Some("UNSPECIFIED") => "none".to_owned(),
+            Some(word) => format!("`{}`", word.to_lowercase()),
+            None => format!("`{}`", value.name()),
+        };
         text.push_str(&format!(
-            "| `{}` = {} | `{}` | {} |\n",
+            "| `{}` = {} | {json} | {} |\n",
             value.name(),
             value.number(),
-            json.map_or_else(|| value.name().to_owned(), str::to_lowercase),
             cell(&comment(file, value.path())),
         ));
     }

@@ -25,8 +25,8 @@ const PORTS: [&str; 5] =
 const SERVER: &str = "127.0.0.1:8080";
 /// What begins the output of a block.
 const MARK: &str = "@@block ";
-/// What starts the program if the document does not.
-const START: &str = "cryptopayment";
+/// Where `cargo build` leaves the program in a clone: a document that types its name puts it on the PATH.
+const BUILT: &str = "target/debug/cryptopayment";
 /// What stands in front of the documents' programs on the reader's PATH: they are run as they were
 /// built or installed by `make test`, and nothing is downloaded.
 const SHIMS: [&str; 8] = ["buf", "cargo", "node", "npm", "php", "pip", "python3", "xdg-open"];
@@ -68,7 +68,7 @@ impl Session {
         let mut mine: Vec<(String, String)> =
             PORTS.iter().map(|port| ((*port).to_owned(), free_port())).collect();
         let given = blocks.iter().find(|block| block.kind == Kind::Server);
-        let command = replaced(given.map_or(START, |block| &block.text), &mine);
+        let command = replaced(given.map_or(BUILT, |block| &block.text), &mine);
         let log = std::fs::File::create(folder.path().join("program.log")).unwrap();
         let mut program = shell(folder.path(), "127.0.0.1:0")
             .arg(command)
@@ -205,7 +205,9 @@ fn put_programs_into(folder: &Path) {
         std::fs::copy(super::own("shims").join(shim), &path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    symlink(env!("CARGO_BIN_EXE_cryptopayment"), programs.join("cryptopayment")).unwrap();
+    let built = folder.join(BUILT);
+    std::fs::create_dir_all(built.parent().unwrap()).unwrap();
+    symlink(env!("CARGO_BIN_EXE_cryptopayment"), built).unwrap();
 }
 
 /// Where cargo puts the examples that it builds with the tests.

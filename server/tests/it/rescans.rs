@@ -92,8 +92,8 @@ async fn a_rescan_that_makes_no_sense_is_refused() {
     let mut client = NetworkServiceClient::new(world.server.admin().await);
     let cases = [
         ("", 0, 0, "network is required"),
-        ("doge", 0, 0, "doge"),
-        ("eth", 0, 0, "network is not enabled"),
+        ("doge", 0, 0, "network is not one of the enabled networks: "),
+        ("eth", 0, 0, "network is not one of the enabled networks: "),
         ("ltc", 1, 0, "from_height is above to_height"),
         ("ltc", 0, 9_999, "to_height is above block"),
     ];

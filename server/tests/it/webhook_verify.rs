@@ -119,6 +119,17 @@ async fn verification_over_rest_takes_text_and_refuses_what_it_can_not_read() {
     assert_eq!(check["findings"][0]["finding"], "key_not_active");
     assert!(json["delivery_id"].is_null());
 
+    let foreign = "0".repeat(64);
+    let unsigned = rest
+        .post(
+            "/api/v1/webhooks/verify",
+            &serde_json::json!({ "body": body["body"], "signature": foreign }).to_string(),
+        )
+        .await
+        .json();
+    assert_eq!(unsigned["checks"][0]["valid"], false, "{unsigned}");
+    assert!(unsigned["checks"][0]["key"].is_null(), "no key made it: {unsigned}");
+
     let long = "x".repeat(65_537);
     for (body, code, field) in [
         (r#"{}"#.to_owned(), "FIELD_REQUIRED", "body"),

@@ -115,8 +115,8 @@ impl TestServer {
         let env = self.clock.as_ref().map_or_else(Env::system, MovedClock::env);
         let running = app::start(&config, Role::All, env, stop.clone()).await.unwrap();
         let demo = running.demo.clone().unwrap();
-        self.credentials = (demo.api_key, demo.api_secret);
-        self.app_key = demo.app_key;
+        self.credentials = (demo.credentials.api_key, demo.credentials.api_secret);
+        self.app_key = demo.app_key.unwrap();
         self.url = format!("http://{}", running.address.unwrap());
         self.running = Some((running, stop));
     }

@@ -13,7 +13,7 @@ use crate::secret_box::SecretBox;
 use crate::store::keys::{self, ApiKey};
 use crate::usecase::webhook_secrets::{self, Sealed};
 use crate::webhook::body::{self, BodyWriter};
-use crate::webhook::{Message, SignedRequest, WebhookClient, resolve};
+use crate::webhook::{DeliveryError, Message, SignedRequest, WebhookClient, resolve};
 
 const WEBHOOKS: &str = "webhooks";
 const SECRETS: &str = "webhook secrets";
@@ -115,12 +115,15 @@ impl Tester {
             }
         };
         let outcome = self.client.post(url, request.headers, request.body).await;
+        let milliseconds = outcome.duration_ms;
         let answer = match (outcome.status, outcome.error) {
-            (Some(status), _) => format!("HTTP {status}"),
-            (None, Some(error)) => error.as_str().to_owned(),
-            (None, None) => "no answer".to_owned(),
+            (Some(status), _) => format!("got HTTP {status} in {milliseconds} ms"),
+            (None, error) => {
+                let why = error.map_or("no answer", DeliveryError::sentence);
+                format!("failed in {milliseconds} ms: {why}")
+            }
         };
-        let text = format!("{place}; a test got {answer} in {} ms", outcome.duration_ms);
+        let text = format!("{place}; a test {answer}");
         if outcome.is_delivered() {
             Check::ok(name, text)
         } else {

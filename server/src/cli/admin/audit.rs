@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::cli::output::{Answer, Section, bar};
+use crate::cli::output::{Answer, Section, bar, note};
 
 /// Exit code 1 when anything is off.
 pub async fn run(channel: Channel, json: bool) -> Result<ExitCode, Status> {
@@ -39,7 +39,7 @@ pub async fn run(channel: Channel, json: bool) -> Result<ExitCode, Status> {
     if count == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("the books do not add up: {count} findings");
+    note(format_args!("the books do not add up: {count} findings"));
     Ok(ExitCode::FAILURE)
 }
 

@@ -69,6 +69,29 @@ impl Raw {
     }
 }
 
+/// What is wrong with the keys of an object: which are missing, which are too many unless there may be more,
+/// where their order is another one. `None` if nothing is.
+pub fn keys_differ(documented: &str, object: &Raw, may_be_more: bool) -> Option<String> {
+    let Raw::Object(pairs) = object else { return Some(object.keys()) };
+    let documented: Vec<&str> = documented.split(", ").collect();
+    let got: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).collect();
+    let (known, more): (Vec<&str>, Vec<&str>) =
+        got.iter().partition(|key| documented.contains(*key));
+    let missing: Vec<&str> = documented.iter().copied().filter(|key| !got.contains(key)).collect();
+    let mut wrong = Vec::new();
+    if !missing.is_empty() {
+        wrong.push(format!("without {}", missing.join(", ")));
+    }
+    if !more.is_empty() && !may_be_more {
+        wrong.push(format!("with {} besides", more.join(", ")));
+    }
+    if wrong.is_empty() && known != documented {
+        let moved = known.iter().enumerate().find(|(n, key)| documented.get(*n) != Some(*key));
+        wrong.push(format!("in another order from {} on", moved.map_or("", |(_, key)| key)));
+    }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
+}
+
 impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -161,6 +184,26 @@ mod tests {
         assert_eq!(raw.at("a.y").unwrap().to_string(), "null");
         assert!(Raw::parse("{").is_none() && Raw::parse("").is_none());
         assert!(Raw::parse(&"[".repeat(40)).is_none());
+    }
+
+    #[test]
+    fn differing_keys_are_named() {
+        let differ = |object: &str, may_be_more: bool| {
+            keys_differ("a, b, c", &Raw::parse(object).unwrap(), may_be_more)
+        };
+        for (object, wrong) in [
+            (r#"{"a":1,"b":1,"c":1}"#, None),
+            (r#"{"a":1,"c":1}"#, Some("without b")),
+            (r#"{"x":1,"a":1,"b":1,"c":1,"y":1}"#, Some("with x, y besides")),
+            (r#"{"a":1,"z":1}"#, Some("without b, c; with z besides")),
+            (r#"{"a":1,"c":1,"b":1}"#, Some("in another order from c on")),
+            (r#"{"a":1,"b":1,"c":1,"c":1}"#, Some("in another order from c on")),
+            ("5", Some("no object: 5")),
+        ] {
+            assert_eq!(differ(object, false).as_deref(), wrong, "{object}");
+        }
+        assert_eq!(differ(r#"{"x":1,"a":1,"b":1,"y":1,"c":1}"#, true), None);
+        assert_eq!(differ(r#"{"x":1,"a":1,"c":1}"#, true).as_deref(), Some("without b"));
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl InvoiceService for InvoiceApi {
     ) -> Result<Response<v1::ListInvoicesResponse>, Status> {
         let caller = caller(&request)?;
         let message = request.get_ref();
-        let filter = filter(message).map_err(status)?;
+        let enabled = self.create.networks.keys().copied();
+        let filter = filter(message, enabled).map_err(status)?;
         let token = message.page_token.as_deref();
         let page = list_invoices::run(self.db(), &caller, &filter, message.page, token)
             .await
@@ -206,12 +207,16 @@ impl Followed for FollowedInvoice {
     }
 }
 
-fn filter(message: &v1::ListInvoicesRequest) -> Result<InvoiceFilter, Failure> {
+/// The filter that a request asks for. Invoices of a network that was disabled since are found too.
+fn filter(
+    message: &v1::ListInvoicesRequest,
+    enabled: impl Iterator<Item = Network>,
+) -> Result<InvoiceFilter, Failure> {
     let network = message.network.as_deref().filter(|name| !name.is_empty());
-    let network: Option<Network> = network.map(str::parse).transpose().map_err(|error| {
-        let error: crate::domain::asset::UnknownName = error;
-        Failure::field("network", Reason::UnknownNetwork, error.to_string())
-    })?;
+    let network: Option<Network> = network
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| Failure::unknown_network("enabled", enabled.map(Network::as_str)))?;
     if message.order_id.as_deref().is_some_and(|text| text.contains('\0')) {
         return Err(Failure::field("order_id", Reason::InvalidField, "holds U+0000"));
     }

@@ -206,18 +206,16 @@ impl SandboxApi {
             let missing = Failure::field("network", Reason::FieldRequired, "is required");
             return Err(status(missing));
         }
-        let network: Network =
-            name.parse().map_err(|error: crate::domain::asset::UnknownName| {
-                status(Failure::field("network", Reason::UnknownNetwork, error.to_string()))
-            })?;
-        self.chain(network)
+        let chain = self.chains.iter().find(|(network, _)| network.as_str() == name);
+        chain.map(|(_, chain)| chain).ok_or_else(|| status(self.no_chain()))
     }
 
     pub(super) fn chain(&self, network: Network) -> Result<&Arc<dyn SandboxControl>, Status> {
-        self.chains.get(&network).ok_or_else(|| {
-            let hint = format!("{network} is no simulated chain here");
-            status(Failure::field("network", Reason::UnknownNetwork, hint))
-        })
+        self.chains.get(&network).ok_or_else(|| status(self.no_chain()))
+    }
+
+    fn no_chain(&self) -> Failure {
+        Failure::unknown_network("simulated", self.chains.keys().map(|n| n.as_str()))
     }
 }
 

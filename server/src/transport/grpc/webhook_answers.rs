@@ -85,13 +85,12 @@ pub fn check(check: &Check) -> v1::WebhookRecipeCheck {
         Recipe::Documented => v1::WebhookRecipe::Documented,
         Recipe::Standard => v1::WebhookRecipe::Standard,
     };
-    let key = match check.key {
-        None => v1::WebhookKey::Unspecified,
-        Some(KeyUsed::AppKey) => v1::WebhookKey::AppKey,
-        Some(KeyUsed::AppKeyNext) => v1::WebhookKey::AppKeyNext,
-        Some(KeyUsed::Secret) => v1::WebhookKey::SigningSecret,
-        Some(KeyUsed::SecretPrevious) => v1::WebhookKey::SigningSecretPrevious,
-    };
+    let key = check.key.map(|key| match key {
+        KeyUsed::AppKey => v1::WebhookKey::AppKey,
+        KeyUsed::AppKeyNext => v1::WebhookKey::AppKeyNext,
+        KeyUsed::Secret => v1::WebhookKey::SigningSecret,
+        KeyUsed::SecretPrevious => v1::WebhookKey::SigningSecretPrevious,
+    });
     let findings = check.findings.iter().map(|(kind, text)| v1::WebhookFindingDetail {
         finding: finding(*kind).into(),
         description: text.clone(),
@@ -99,7 +98,7 @@ pub fn check(check: &Check) -> v1::WebhookRecipeCheck {
     v1::WebhookRecipeCheck {
         recipe: recipe.into(),
         valid: check.is_valid,
-        key: key.into(),
+        key: key.map(Into::into),
         signed_text: check.signed_text.clone(),
         findings: findings.collect(),
     }

@@ -60,6 +60,7 @@ impl Pages {
 pub fn router(pages: Pages) -> Router {
     Router::new()
         .route("/pay/{id}", get(pay).fallback(other_method))
+        .route("/pay/{id}/", get(pay).fallback(other_method))
         .route("/assets/{name}", get(asset).fallback(other_method))
         .with_state(pages)
 }

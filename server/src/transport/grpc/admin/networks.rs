@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::ACTOR;
 use crate::domain::address::ChainKind;
-use crate::domain::asset::{Network, UnknownName};
+use crate::domain::asset::Network;
 use crate::domain::endpoint::{Endpoint, EndpointState, NetworkState};
 use crate::domain::failure::{Failure, Reason};
 use crate::env::Env;
@@ -125,12 +125,9 @@ impl AdminNetworkApi {
         if name.is_empty() {
             return Err(Failure::field("network", Reason::FieldRequired, "is required"));
         }
-        let network: Network = name.parse().map_err(|error: UnknownName| {
-            Failure::field("network", Reason::UnknownNetwork, error.to_string())
-        })?;
-        let is_enabled = self.networks.iter().any(|one| one.network == network && one.enabled);
-        let off = || Failure::field("network", Reason::UnknownNetwork, "is not enabled");
-        if is_enabled { Ok(network) } else { Err(off()) }
+        let enabled = || self.networks.iter().filter(|one| one.enabled).map(|one| one.network);
+        let network = enabled().find(|network| network.as_str() == name);
+        network.ok_or_else(|| Failure::unknown_network("enabled", enabled().map(|n| n.as_str())))
     }
 }
 
