@@ -221,7 +221,8 @@ pub async fn advance(
     Ok(true)
 }
 
-/// Moves the cursor back from `from_hash` to an ancestor, forgetting the blocks above it. What was
+/// Moves the cursor back from `from_hash` to an ancestor, forgetting the blocks above it: none of those
+/// that come in their place was called final yet. What was
 /// reconciled at one of them is so no more and waits for it again, with all addresses: what hid below the
 /// ancestor is here as before, and its delta is not. Nothing is a whole chain again before it is as high
 /// as the one that was left.
@@ -237,6 +238,7 @@ pub async fn rewind(
         unit.db(),
         "UPDATE chain_cursor SET height = $2, hash = $3,
             node_height = CASE WHEN node_height < height THEN height ELSE node_height END,
+            finalized_height = CASE WHEN finalized_height > $2 THEN $2 ELSE finalized_height END,
             reconciled_height = CASE WHEN reconciled_height > $2 THEN $2 ELSE reconciled_height END,
             reconciled_at = CASE WHEN reconciled_height > $2 AND hidden_height IS NOT NULL
                 THEN COALESCE(reconciled_at, watermark_at) ELSE reconciled_at END,

@@ -1,15 +1,13 @@
 //! Deposit rows as the scanner writes them. What a deposit means for invoice and ledger is marked
 //! on the same rows by `apply`; the two sides meet in `version` and `applied_version`.
 
-use std::collections::HashSet;
-
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
 use super::row_set::{self, Column, Kind};
 use super::{
-    Db, Result, StoreError, UnitOfWork, all, execute, for_update, known, one, places, signed,
-    units, unsigned,
+    Result, StoreError, UnitOfWork, all, execute, for_update, known, one, places, signed, units,
+    unsigned,
 };
 use crate::domain::amount::stored;
 use crate::domain::asset::{Asset, Network};
@@ -17,8 +15,13 @@ use crate::domain::deposit::{Deposit, DepositState, is_delta};
 use crate::domain::policy::Finality;
 use crate::domain::time::Micros;
 
+/// Deposits of an invoice after which parts of less than a thousandth of it are taken for it no more: on
+/// some chains thousands cost a dollar, and an invoice is read with all of its deposits.
+pub const SMALL_PARTS_MAX: u32 = 1_000;
+/// Deposits of an invoice, however large.
+pub const PARTS_MAX: u32 = 2_000;
 /// Invoices or transactions that one statement names.
-const IDS_PER_STATEMENT_MAX: usize = 500;
+pub(super) const IDS_PER_STATEMENT_MAX: usize = 500;
 
 const APPLIED_COLUMNS: [Column; 7] = [
     ("applied_id", Kind::Id),
@@ -76,6 +79,8 @@ pub struct InBlock {
 pub enum Recorded {
     /// It is written down now: new, or in another place.
     Changed,
+    /// The same, and it belongs to no invoice.
+    Ownerless,
     /// It was written down before.
     Known,
     /// It was counted by the balance of its address before, and is not written down again.
@@ -95,6 +100,13 @@ struct ExistingRow {
     amount: String,
     state: String,
     block_hash: Option<String>,
+    invoice_id: Option<Uuid>,
+}
+
+#[derive(FromQueryResult)]
+struct PartsRow {
+    amount: String,
+    parts: i64,
 }
 
 /// A deposit's columns; every query of deposits selects these.
@@ -113,16 +125,6 @@ pub(super) struct DepositRow {
     credited: bool,
     credit_generation: i64,
     counted_pending: bool,
-}
-
-#[derive(FromQueryResult)]
-struct TxidRow {
-    txid: String,
-}
-
-#[derive(FromQueryResult)]
-struct OutpointRow {
-    outpoint: String,
 }
 
 /// The columns of `DepositRow` of table alias `d`, each with `prefix` before its name.
@@ -182,11 +184,12 @@ impl DepositRow {
 
 /// Writes down a found transfer: a new row, a change of place of a known one, or, where the same
 /// transaction and ordinal mean something else now, the next generation. One in a block whose balances
-/// were reconciled already is part of a delta, and is not written: it would count twice.
+/// were reconciled already is part of a delta, and is not written: it would count twice. What an invoice
+/// has no room for ([`SMALL_PARTS_MAX`]) is written down without it.
 pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<Recorded> {
     let existing: Option<ExistingRow> = one(
         unit.db(),
-        "SELECT id, generation, address_id, amount, state, block_hash FROM deposit
+        "SELECT id, generation, address_id, amount, state, block_hash, invoice_id FROM deposit
          WHERE network = $1 AND txid = $2 AND ordinal = $3 ORDER BY generation DESC LIMIT 1",
         vec![network.as_str().into(), found.txid.clone().into(), found.ordinal.clone().into()],
     )
@@ -198,9 +201,10 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
     if !stands && is_in_delta(unit, network, found).await? {
         return leave_to_delta(unit, network, found, existing.as_ref()).await;
     }
+    let mut is_owned = existing.as_ref().is_none_or(|row| row.invoice_id.is_some());
     let is_changed = match existing {
         None => {
-            insert(unit, network, found, 0).await?;
+            is_owned = insert(unit, network, found, 0).await?;
             true
         }
         Some(row) if row.is(found)? => place(unit, &row, found.block.as_ref()).await?,
@@ -212,7 +216,7 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
                 vec![row.id.into()],
             )
             .await?;
-            insert(unit, network, found, row.generation + 1).await?;
+            is_owned = insert(unit, network, found, row.generation + 1).await?;
             true
         }
     };
@@ -220,7 +224,22 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
         return Ok(Recorded::Known);
     }
     insert_inputs(unit, network, found).await?;
-    Ok(Recorded::Changed)
+    Ok(if is_owned { Recorded::Changed } else { Recorded::Ownerless })
+}
+
+/// Whether one more part is taken for its invoice. What was replaced takes no room: nobody keeps a payment
+/// out by promises.
+async fn has_room(unit: &UnitOfWork, invoice_id: Uuid, part: u128) -> Result<bool> {
+    let sql = format!(
+        "SELECT i.amount_base AS amount, (SELECT COUNT(*) FROM
+            (SELECT 1 AS one FROM deposit WHERE invoice_id = $1 AND state IN ('seen', 'included')
+             LIMIT {PARTS_MAX}) AS counted) AS parts
+         FROM invoice i WHERE i.id = $1"
+    );
+    let row: Option<PartsRow> = one(unit.db(), &sql, vec![invoice_id.into()]).await?;
+    let Some(PartsRow { amount, parts }) = row else { return Ok(true) };
+    let is_small = part < units(&amount)? / u128::from(SMALL_PARTS_MAX);
+    Ok(parts < i64::from(if is_small { SMALL_PARTS_MAX } else { PARTS_MAX }))
 }
 
 /// Writes down what the transaction consumes: thousands of outpoints, if somebody likes.
@@ -286,12 +305,17 @@ async fn leave_to_delta(
     Ok(Recorded::InDelta)
 }
 
+/// Writes a new row; whether it is its invoice's.
 async fn insert(
     unit: &UnitOfWork,
     network: Network,
     found: &FoundDeposit,
     generation: i64,
-) -> Result<()> {
+) -> Result<bool> {
+    let invoice_id = match found.invoice_id {
+        Some(id) if has_room(unit, id, found.units).await? => Some(id),
+        _ => None,
+    };
     let block = found.block.as_ref();
     let height = block.map(|block| signed(block.height, "block height")).transpose()?;
     let state = if block.is_some() { DepositState::Included } else { DepositState::Seen };
@@ -309,8 +333,8 @@ async fn insert(
             found.ordinal.clone().into(),
             generation.into(),
             found.address_id.into(),
-            found.invoice_id.into(),
-            found.merchant_id.into(),
+            invoice_id.into(),
+            found.merchant_id.filter(|_| invoice_id.is_some()).into(),
             found.asset.as_str().into(),
             stored(found.units).into(),
             height.into(),
@@ -321,7 +345,7 @@ async fn insert(
         ],
     )
     .await?;
-    Ok(())
+    Ok(invoice_id.is_some())
 }
 
 async fn place(unit: &UnitOfWork, row: &ExistingRow, block: Option<&InBlock>) -> Result<bool> {
@@ -393,35 +417,6 @@ pub async fn consume(unit: &UnitOfWork, network: Network, outpoint: &str) -> Res
         vec![network.as_str().into(), outpoint.into()],
     )
     .await
-}
-
-/// What waiting deposits consume: whoever consumes the same replaces them.
-pub async fn waiting_outpoints(db: &Db, network: Network) -> Result<HashSet<String>> {
-    let rows: Vec<OutpointRow> = all(
-        db.reader(),
-        "SELECT DISTINCT n.outpoint FROM deposit d
-         JOIN deposit_input n ON n.network = d.network AND n.txid = d.txid
-         WHERE d.network = $1 AND d.state = 'seen'",
-        vec![network.as_str().into()],
-    )
-    .await?;
-    Ok(rows.into_iter().map(|row| row.outpoint).collect())
-}
-
-/// Which of these transactions have brought a deposit that is written down.
-pub async fn known_txids(db: &Db, network: Network, txids: &[String]) -> Result<HashSet<String>> {
-    let mut found = HashSet::new();
-    for chunk in txids.chunks(IDS_PER_STATEMENT_MAX) {
-        let sql = format!(
-            "SELECT DISTINCT txid FROM deposit WHERE network = $1 AND txid IN ({})",
-            places(chunk.len(), 1)
-        );
-        let mut values = vec![network.as_str().into()];
-        values.extend(chunk.iter().map(|txid| txid.clone().into()));
-        let rows: Vec<TxidRow> = all(db.reader(), &sql, values).await?;
-        found.extend(rows.into_iter().map(|row| row.txid));
-    }
-    Ok(found)
 }
 
 /// Every deposit of the given invoices.

@@ -2,6 +2,7 @@
 //! and finding those whose status may have to change. Writing status is `invoice_status` alone.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -406,19 +407,25 @@ async fn views<C: ConnectionTrait>(
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let mut views: BTreeMap<Uuid, InvoiceView> = BTreeMap::new();
     for row in db.query_all_raw(statement).await? {
-        let invoice = InvoiceRow::from_query_result(&row, "")?.read()?;
-        let HeadRow { head, watermark_at, reconciled_at } = HeadRow::from_query_result(&row, "")?;
-        let view = views.entry(invoice.id).or_insert_with(|| InvoiceView {
-            invoice,
-            deposits: Vec::new(),
-            head: head.and_then(|head| u64::try_from(head).ok()).unwrap_or(0),
-            watermark: watermark(watermark_at.unwrap_or(0), reconciled_at),
-        });
+        let view = match views.entry(row.try_get("", "id")?) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(view_without_deposits(&row)?),
+        };
         if let Some(deposit) = joined_deposit(&row)? {
             view.deposits.push(deposit);
         }
     }
     Ok(views.into_values().collect())
+}
+
+fn view_without_deposits(row: &QueryResult) -> Result<InvoiceView> {
+    let HeadRow { head, watermark_at, reconciled_at } = HeadRow::from_query_result(row, "")?;
+    Ok(InvoiceView {
+        invoice: InvoiceRow::from_query_result(row, "")?.read()?,
+        deposits: Vec::new(),
+        head: head.and_then(|head| u64::try_from(head).ok()).unwrap_or(0),
+        watermark: watermark(watermark_at.unwrap_or(0), reconciled_at),
+    })
 }
 
 fn joined_deposit(row: &QueryResult) -> Result<Option<Deposit>> {

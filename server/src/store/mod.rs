@@ -29,6 +29,7 @@ mod row_set;
 pub mod timeline;
 pub mod unexpected_deposits;
 pub mod unit_of_work;
+pub mod waiting_deposits;
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use crate::store::deposits::{FoundDeposit, InBlock};
 use crate::store::unexpected_deposits::{self, FoundUnexpected, Orphaned, Recorded};
 use crate::store::{Db, Result, UnitOfWork};
 
-/// Unexpected deposits written together that the log names; all of them are in the database.
+/// Deposits of a kind, written together, that the log names; all of them are in the database.
 const LINES_MAX: usize = 20;
 
 /// The addresses of another network that are accounts on this chain too.
@@ -197,16 +197,19 @@ pub fn tell(network: Network, new: &[&FoundUnexpected]) {
 }
 
 /// Says which deposits belong to no invoice: of an address that was taken out of use, whose invoice a
-/// restored database lacks.
-pub fn tell_ownerless(network: Network, arrived: &Arrived) {
-    for deposit in arrived.deposits.iter().filter(|deposit| deposit.invoice_id.is_none()) {
+/// restored database lacks, or whose invoice was paid in so many parts that no more are taken for it.
+pub fn tell_ownerless(network: Network, deposits: &[&FoundDeposit]) {
+    let more = deposits.len().saturating_sub(LINES_MAX);
+    for deposit in deposits.iter().take(LINES_MAX) {
         tracing::error!(
             alarm = "deposit_without_invoice",
             %network,
             address = %deposit.address_id,
+            invoice = deposit.invoice_id.map(tracing::field::display),
             txid = deposit.txid,
             units = deposit.units,
-            "money at an address of no invoice here: was the database restored?"
+            more,
+            "money that belongs to no invoice here: was the database restored, or one paid in parts?"
         );
     }
 }

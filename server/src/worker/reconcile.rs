@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use uuid::Uuid;
 
-use super::{LEASE_SECONDS, Step};
+use super::{LEASE_SECONDS, Step, arrivals};
 use crate::chain::{BlockRef, ChainReader};
 use crate::domain::asset::Network;
 use crate::domain::deposit::{DELTA_PREFIX, Delta, delta};
@@ -16,7 +16,7 @@ use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::signals::Signals;
 use crate::store::cursor::ScannedBlock;
-use crate::store::deposits::{self, FoundDeposit, InBlock};
+use crate::store::deposits::{self, FoundDeposit, InBlock, Recorded};
 use crate::store::reconciliation::{self, HeldAddress, Pass, Progress, RoundMark};
 use crate::store::{Db, leases};
 
@@ -200,7 +200,7 @@ impl Reconciler {
             bail!("final block {height} is not the one that was scanned");
         }
         let recorded = reconciliation::recorded_in(&unit, network, &ids, height).await?;
-        let (mut booked, mut short) = (0, 0);
+        let (mut booked, mut short, mut ownerless) = (0, 0, Vec::new());
         for (held, balance) in odd {
             let id = held.owner.address_id;
             let recorded = recorded.get(&id).copied().unwrap_or(0);
@@ -208,13 +208,15 @@ impl Reconciler {
                 Delta::Even => {}
                 Delta::Arrived(units) => {
                     let found = self.found(round, held, units);
-                    deposits::record(&unit, network, &found).await?;
+                    let recorded = deposits::record(&unit, network, &found).await?;
+                    ownerless.extend((recorded == Recorded::Ownerless).then_some(found));
                     booked += 1;
                 }
                 Delta::Gone(_) => short += 1,
             }
         }
         unit.commit().await.context("deltas not booked")?;
+        arrivals::tell_ownerless(network, &ownerless.iter().collect::<Vec<_>>());
         tally.booked += booked;
         tally.short += short;
         Ok(())

@@ -24,8 +24,8 @@ use crate::domain::time::Micros;
 use crate::env::Env;
 use crate::signals::Signals;
 use crate::store::cursor::{self, Cursor, ReadMark, ScannedBlock};
-use crate::store::deposits::{self, FoundDeposit, InBlock};
-use crate::store::{Db, UnitOfWork, leases, reconciliation, unexpected_deposits};
+use crate::store::deposits::{self, FoundDeposit, InBlock, Recorded};
+use crate::store::{Db, UnitOfWork, leases, reconciliation, unexpected_deposits, waiting_deposits};
 use known::{Known, Turn};
 use rescan::Stuck;
 
@@ -307,7 +307,7 @@ impl Scanner {
     ) -> anyhow::Result<bool> {
         // Nothing of this tick adds to what is looked for: only the mempool and a rewind do, and the
         // addresses that may be paid by now were loaded before.
-        let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
+        let consumed = waiting_deposits::outpoints(&self.db, self.network).await?;
         let addresses = self.addresses();
         let watch = Watch { addresses: &addresses, consumed: &consumed };
         let last = head.min(cursor.height + BLOCKS_PER_TICK_MAX);
@@ -366,7 +366,7 @@ impl Scanner {
             return Ok(false);
         }
         let unit = self.db.begin("scan").await?;
-        let mut new = Vec::new();
+        let (mut new, mut ownerless) = (Vec::new(), Vec::new());
         for (block, arrived) in &parts {
             if !cursor::advance(&unit, self.network, fence, &scanned(&block.reference)).await? {
                 return Ok(false);
@@ -375,14 +375,15 @@ impl Scanner {
                 reconciliation::note_hidden(&unit, self.network, block.reference.height).await?;
             }
             for deposit in &arrived.deposits {
-                deposits::record(&unit, self.network, deposit).await?;
+                let recorded = deposits::record(&unit, self.network, deposit).await?;
+                ownerless.extend((recorded == Recorded::Ownerless).then_some(deposit));
             }
             new.extend(arrivals::record(&unit, self.network, &arrived.unexpected).await?);
             self.replace(&unit, block).await?;
         }
         unit.commit().await?;
         arrivals::tell(self.network, &new);
-        parts.iter().for_each(|(_, arrived)| arrivals::tell_ownerless(self.network, arrived));
+        arrivals::tell_ownerless(self.network, &ownerless);
         if parts.iter().any(|(_, arrived)| !arrived.deposits.is_empty()) {
             self.signals.scanned(self.network).notify_one();
         }
@@ -399,7 +400,7 @@ impl Scanner {
     /// Reads the mempool. False when a block came before it was read: what that block holds was seen in
     /// neither of them.
     async fn scan_mempool(&self, fence: i64, cursor: &Cursor) -> anyhow::Result<bool> {
-        let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
+        let consumed = waiting_deposits::outpoints(&self.db, self.network).await?;
         let addresses = self.addresses();
         let watch = Watch { addresses: &addresses, consumed: &consumed };
         let Some(mempool) = self.reader.mempool(watch).await? else { return Ok(true) };
@@ -408,9 +409,11 @@ impl Scanner {
         // when it is in a block.
         let owners = self.owners(&mempool.transfers, &[]).await?;
         let now = self.env.now();
-        let mut found = owners.deposits(&self.env, self.network, &mempool.transfers, now, None);
+        let found = owners.deposits(&self.env, self.network, &mempool.transfers, now, None);
+        let mut found = waiting_deposits::news(&self.db, self.network, found).await?;
         self.date(&mut found, cursor.read_at.min(now), now).await?;
-        if found.is_empty() && mempool.consumptions.is_empty() {
+        let contested = self.contested(&mempool.consumptions).await?;
+        if found.is_empty() && contested.is_empty() {
             return Ok(is_whole);
         }
         let unit = self.db.begin("scan_mempool").await?;
@@ -423,11 +426,26 @@ impl Scanner {
         for deposit in &found {
             deposits::record(&unit, self.network, deposit).await?;
         }
-        for Consumption { key, txid } in &mempool.consumptions {
+        for Consumption { key, txid } in contested {
             deposits::replace(&unit, self.network, key, txid).await?;
         }
         unit.commit().await?;
         Ok(is_whole)
+    }
+
+    /// Of what waiting transactions consume, that which a deposit waits for by another transaction: most of
+    /// it is what the deposits' own transactions consume.
+    async fn contested<'a>(
+        &self,
+        consumptions: &'a [Consumption],
+    ) -> anyhow::Result<Vec<&'a Consumption>> {
+        let keys: Vec<&str> = consumptions.iter().map(|one| one.key.as_str()).collect();
+        let consumers = waiting_deposits::consumers(&self.db, self.network, &keys).await?;
+        let is_contested = |one: &&Consumption| {
+            let waiting = consumers.get(&one.key);
+            waiting.is_some_and(|txids| txids.iter().any(|txid| *txid != one.txid))
+        };
+        Ok(consumptions.iter().filter(is_contested).collect())
     }
 
     /// Dates what waits by when the node saw it, if nobody looked since `unseen_from`. Not before that:
@@ -443,7 +461,7 @@ impl Scanner {
         }
         let txids: Vec<String> = found.iter().map(|deposit| deposit.txid.clone()).collect();
         // What is written down keeps its time.
-        let known = deposits::known_txids(&self.db, self.network, &txids).await?;
+        let known = waiting_deposits::known_txids(&self.db, self.network, &txids).await?;
         let new = |deposit: &&mut FoundDeposit| !known.contains(&deposit.txid);
         let new: Vec<&mut FoundDeposit> = found.iter_mut().filter(new).collect();
         let txids: Vec<String> = new.iter().map(|deposit| deposit.txid.clone()).collect();

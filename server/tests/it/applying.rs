@@ -14,6 +14,7 @@ use cryptopayment::usecase::apply_deposits::ApplyDeposits;
 use cryptopayment::worker::scan::Scanner;
 use tempfile::TempDir;
 
+use crate::support::alarms;
 use crate::support::clock::MovedClock;
 use crate::support::core::{Core, NETWORK, request};
 use crate::support::distant::{catch_up, scanner, simulated};
@@ -121,6 +122,24 @@ async fn a_surplus_that_is_never_mined_is_waited_for_a_day() {
     story.judge().await;
     assert_eq!(story.stands(&invoice).await, (Status::Confirmed, Exception::Overpaid));
     assert_eq!(story.balance().await, (units + surplus, 0));
+}
+
+/// Anybody can pay an address; what an invoice is read with must not grow by whoever likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tiny_parts_by_the_thousand_leave_room_for_the_payment() {
+    alarms::listen();
+    let mut story = Story::new().await;
+    let invoice = story.invoice().await;
+    let tiny = vec![(invoice.address_text.clone(), 1); 1_005];
+    story.chain.pay(&tiny).await.unwrap();
+    story.judge().await;
+    assert_eq!(story.balance().await, (0, 1_000));
+    let units = story.pay(&invoice, 1, 1).await;
+    story.chain.mine(6).await.unwrap();
+    story.judge().await;
+    assert_eq!(story.stands(&invoice).await, (Status::Confirmed, Exception::Overpaid));
+    assert_eq!(story.balance().await, (units + 1_000, 0));
+    assert!(alarms::raised("deposit_without_invoice", &invoice.id.to_string()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

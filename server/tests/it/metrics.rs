@@ -92,10 +92,17 @@ async fn the_figures_say_what_happened() {
     assert_eq!(value(&text, &call("CreateInvoice", "OK")), Some(1));
     assert_eq!(value(&text, &call("CancelInvoice", "OK")), Some(0));
     assert_eq!(value(&text, &call("GetInvoice", "NOT_FOUND")), Some(1));
-    let unit = "cryptopayment_units_of_work_total{unit=\"create_invoice\",outcome=\"committed\"}";
-    assert_eq!(value(&text, unit), Some(1), "{text}");
+    let committed = |unit: &str| {
+        format!("cryptopayment_units_of_work_total{{unit=\"{unit}\",outcome=\"committed\"}}")
+    };
+    assert_eq!(value(&text, &committed("create_invoice")), Some(1), "{text}");
 
     world.pay(&invoice, 1, 1).await;
+    let written = committed("scan_mempool");
+    let text = until(server, &written, |count| count == Some(1)).await;
+    let looked = value(&text, &committed("mark_read"));
+    let text = until(server, &committed("mark_read"), |n| n >= looked.map(|n| n + 3)).await;
+    assert_eq!(value(&text, &written), Some(1), "what waits is written down once");
     let refused = "cryptopayment_webhook_attempts_total{outcome=\"refused\"}";
     until(server, refused, |count| count == Some(1)).await;
     until(server, "cryptopayment_webhook_deliveries_pending", |count| count == Some(1)).await;

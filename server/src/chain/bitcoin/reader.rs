@@ -288,7 +288,8 @@ impl ChainReader for BitcoinReader {
         let mut since = Vec::with_capacity(txids.len());
         for asked in txids.chunks(ENTRIES_PER_REQUEST) {
             let params: Vec<_> = asked.iter().map(|txid| json!([txid])).collect();
-            match self.rpc.batch::<MempoolEntry>("getmempoolentry", &params).await {
+            let entries = self.rpc.batch::<MempoolEntry>("getmempoolentry", &params).await;
+            match entries.map_err(ChainError::from) {
                 Ok(entries) => since.extend(
                     entries
                         .into_iter()

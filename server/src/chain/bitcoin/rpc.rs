@@ -247,12 +247,13 @@ impl Rpc {
     /// The same method with each of `params`, in one request; results in the order of `params`.
     ///
     /// # Errors
-    /// [`ChainError`] without usable answer; the node's own errors are in the list.
+    /// [`CallError::Node`] where the node refused all of it, [`CallError::Chain`] without usable answer; the
+    /// node's errors about single ones are in the list.
     pub async fn batch<T: DeserializeOwned>(
         &self,
         method: &str,
         params: &[Value],
-    ) -> Result<Vec<Result<T, NodeError>>, ChainError> {
+    ) -> Result<Vec<Result<T, NodeError>>, CallError> {
         let first = self.next_id(params.len());
         let ids: Vec<u64> = (first..).take(params.len()).collect();
         let calls = ids.iter().zip(params).map(|(id, params)| self.request(*id, method, params));
@@ -262,8 +263,8 @@ impl Rpc {
             let reply: Reply<'_> =
                 serde_json::from_slice(&body).map_err(|_| not_json_rpc(status, &body))?;
             return Err(match reply.error {
-                Some(error) => error.clipped().into(),
-                None => ChainError::Invalid("one answer to a batch".to_owned()),
+                Some(error) => CallError::Node(error.clipped()),
+                None => ChainError::Invalid("one answer to a batch".to_owned()).into(),
             });
         };
         let mut results: Vec<Option<Result<T, NodeError>>> = ids.iter().map(|_| None).collect();
@@ -275,7 +276,7 @@ impl Rpc {
             }
         }
         let complete: Option<Vec<_>> = results.into_iter().collect();
-        complete.ok_or_else(|| ChainError::Invalid("a batch lacks an answer".to_owned()))
+        Ok(complete.ok_or_else(|| ChainError::Invalid("a batch lacks an answer".to_owned()))?)
     }
 
     fn request(&self, id: u64, method: &str, params: &Value) -> Value {

@@ -122,7 +122,7 @@ async fn a_batch_is_put_in_order_by_id_and_must_be_complete() {
     let node = FakeNode::raw(answer(true)).await;
     let rpc = Rpc::new(&node.settings).unwrap();
     let failure = rpc.batch::<String>("m", &params).await.unwrap_err();
-    assert!(matches!(failure, ChainError::Invalid(_)), "{failure:?}");
+    assert!(matches!(failure, CallError::Chain(ChainError::Invalid(_))), "{failure:?}");
 }
 
 #[tokio::test]

@@ -43,9 +43,13 @@ pub(super) enum Tracing {
 pub(super) struct CallsAsked {
     /// How the node tells what was called; `None` until it was asked.
     tracing: Mutex<Option<Tracing>>,
-    /// How often it did not answer about a block, the newest failure last.
-    failed: Mutex<Vec<(B256, u32)>>,
+    /// Blocks about which it did not answer.
+    failed: Failures,
 }
+
+/// How often something about a block was not answered, the newest failure last.
+#[derive(Default)]
+pub(super) struct Failures(Mutex<Vec<(B256, u32)>>);
 
 /// What was moved inside the calls of a block.
 pub(super) struct InnerPayments {
@@ -80,10 +84,12 @@ impl CallsAsked {
     fn known(&self) -> MutexGuard<'_, Option<Tracing>> {
         self.tracing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl Failures {
     /// Counts one more failure of a block; whether it was the last try.
-    fn is_given_up(&self, block: B256) -> bool {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn is_given_up(&self, block: B256) -> bool {
+        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = failed.iter().position(|(hash, _)| *hash == block);
         let tries = at.map_or(1, |at| failed.remove(at).1.saturating_add(1));
         if failed.len() == FAILED_BLOCKS_MAX {
@@ -125,7 +131,9 @@ impl EvmReader {
             _ => false,
         };
         match found {
-            Err(error) if is_passing && !self.calls.is_given_up(block.hash) => Err(meaning(error)),
+            Err(error) if is_passing && !self.calls.failed.is_given_up(block.hash) => {
+                Err(meaning(error))
+            }
             Err(error) => {
                 tracing::error!(block = %block.hash, %error,
                     "payments inside calls not read: left to the reconciliation of balances");

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::calls::CallsAsked;
+use super::calls::{CallsAsked, Failures};
 use super::matching::{
     Payment, carried, check_receipt, check_receipts, check_transactions, consumptions, succeeded,
     told_transfers,
@@ -41,6 +41,8 @@ pub struct EvmReader {
     pub(super) calls: CallsAsked,
     pub(super) version: VersionCheck,
     lacks_block_receipts: AtomicBool,
+    /// Blocks whose receipts were not given where payments do not need them.
+    pub(super) unread_receipts: Failures,
     pub(super) lacks_pool: AtomicBool,
     pub(super) lacks_state_by_hash: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl EvmReader {
             calls: CallsAsked::default(),
             version: VersionCheck::new(settings.network),
             lacks_block_receipts: AtomicBool::default(),
+            unread_receipts: Failures::default(),
             lacks_pool: AtomicBool::default(),
             lacks_state_by_hash: AtomicBool::default(),
         })

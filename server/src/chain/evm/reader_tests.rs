@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use super::*;
 use crate::chain::AddressFilter;
 use crate::chain::bitcoin::fake_node::{Answer as NodeAnswer, FakeNode};
-use crate::chain::bitcoin::rpc::MAX_ANSWER_BYTES;
+use crate::chain::bitcoin::rpc::{MAX_ANSWER_BYTES, RpcSettings};
 use crate::chain::evm::calls::TRACE_TRIES_MAX;
 use crate::chain::evm::matching::TRANSFER_TOPIC;
 use crate::domain::address::ChainKind;
@@ -33,7 +34,8 @@ fn hash(byte: u8) -> String {
 fn reader(node: &FakeNode, network: Network) -> EvmReader {
     let contract = (network == Network::Bep20).then(|| TOKEN.to_owned());
     let chain = ChainKind::Regtest;
-    let rpc = node.settings.clone();
+    // Some answers here are tens of megabytes.
+    let rpc = RpcSettings { timeout: Duration::from_secs(60), ..node.settings.clone() };
     let private_chain_id = Some(1);
     EvmReader::new(&EvmSettings { network, chain, private_chain_id, contract, rpc }).unwrap()
 }
@@ -225,6 +227,19 @@ async fn receipts_are_asked_one_by_one_where_a_block_has_too_many() {
     .await;
     let block = read_five(&reader(&node, Network::Bep20)).await.unwrap().unwrap();
     assert_eq!(block.transfers.iter().map(|paid| paid.units).collect::<Vec<_>>(), [5]);
+}
+
+#[tokio::test]
+async fn receipts_that_payments_need_are_never_given_up() {
+    let node = node(|method, _| {
+        (method == "eth_getBlockReceipts").then_some(Err((-32_000, "response size exceeded")))
+    })
+    .await;
+    let reader = reader(&node, Network::Bep20);
+    for _ in 0..2 * TRACE_TRIES_MAX {
+        let failure = read_five(&reader).await;
+        assert!(matches!(failure, Err(ChainError::Transient(_))), "{failure:?}");
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ mod code {
     pub const REQUEST: i64 = -32_600;
     pub const NO_METHOD: i64 = -32_601;
     pub const PARAMETERS: i64 = -32_602;
-    pub const TOO_MUCH_IN_BATCH: i64 = -32_003;
+    /// Of geth, and of Nethermind.
+    pub const TOO_MUCH_IN_BATCH: [i64; 2] = [-32_003, -32_005];
     pub const NOT_SUPPORTED: i64 = -32_004;
     pub const UNKNOWN_BLOCK: i64 = -39_001;
     pub const PRUNED: i64 = 4_444;
@@ -65,12 +66,13 @@ impl EvmRpc {
         let mut answers = Vec::with_capacity(params.len());
         for chunk in params.chunks(CALLS_PER_REQUEST_MAX) {
             match self.0.batch(method, chunk).await {
-                Err(ChainError::TooLarge(_)) if chunk.len() > 1 => {
+                Err(CallError::Chain(ChainError::TooLarge(_))) if chunk.len() > 1 => {
                     for one in chunk {
                         answers.push(self.alone(method, one).await?);
                     }
                 }
-                found => answers.extend(self.with_cut_off(method, chunk, found?).await?),
+                Err(error) => return Err(meaning(error)),
+                Ok(found) => answers.extend(self.with_cut_off(method, chunk, found).await?),
             }
         }
         Ok(answers)
@@ -88,7 +90,7 @@ impl EvmRpc {
         let mut whole = Vec::with_capacity(answers.len());
         for (one, answer) in params.iter().zip(answers) {
             whole.push(match answer {
-                Err(error) if is_batch && error.code == code::TOO_MUCH_IN_BATCH => {
+                Err(error) if is_batch && code::TOO_MUCH_IN_BATCH.contains(&error.code) => {
                     self.alone(method, one).await?
                 }
                 answer => answer,
@@ -169,39 +171,44 @@ mod tests {
     use crate::chain::bitcoin::fake_node::{FakeNode, http};
     use crate::chain::bitcoin::rpc::MAX_ANSWER_BYTES;
 
+    /// Some answers here are tens of megabytes.
+    fn rpc(node: &FakeNode) -> EvmRpc {
+        let timeout = std::time::Duration::from_secs(60);
+        EvmRpc::new(&RpcSettings { timeout, ..node.settings.clone() }).unwrap()
+    }
+
     /// Three receipts from a node to which three at once are too much, for itself or for who reads them.
     #[tokio::test]
     async fn what_is_too_much_together_is_asked_for_one_by_one() {
-        for cut_by_node in [true, false] {
+        for cut_by_node in [Some(-32_003), Some(-32_005), None] {
             let node = FakeNode::raw(move |request| {
                 let told = |call: &Value| json!({ "id": call["id"], "result": call["params"][0] });
-                let cut = |call: &Value| {
-                    let error = json!({ "code": -32_003, "message": "response too large" });
+                let cut = |call: &Value, code: i64| {
+                    let error = json!({ "code": code, "message": "response too large" });
                     json!({ "id": call["id"], "error": error })
                 };
-                let reply = match &request.body {
-                    Value::Array(calls) if cut_by_node => {
-                        json!([told(&calls[0]), cut(&calls[1]), cut(&calls[2])])
+                let reply = match (&request.body, cut_by_node) {
+                    (Value::Array(calls), Some(code)) => {
+                        json!([told(&calls[0]), cut(&calls[1], code), cut(&calls[2], code)])
                     }
-                    Value::Array(_) => return http(200, &"x".repeat(MAX_ANSWER_BYTES + 1)),
-                    call => told(call),
+                    (Value::Array(_), None) => return http(200, &"x".repeat(MAX_ANSWER_BYTES + 1)),
+                    (call, _) => told(call),
                 };
                 http(200, &reply.to_string())
             })
             .await;
             let params: Vec<Value> = (0..3).map(|n| json!([n])).collect();
-            let answers =
-                EvmRpc::new(&node.settings).unwrap().each("receipt", &params).await.unwrap();
+            let answers = rpc(&node).each("receipt", &params).await.unwrap();
             let answers: Vec<&str> =
                 answers.iter().map(|one| one.as_ref().unwrap().get()).collect();
-            assert_eq!(answers, ["0", "1", "2"], "cut by the node: {cut_by_node}");
+            assert_eq!(answers, ["0", "1", "2"], "cut by the node: {cut_by_node:?}");
         }
     }
 
     #[tokio::test]
     async fn one_answer_that_is_too_much_is_an_error() {
         let node = FakeNode::raw(|_| http(200, &"x".repeat(MAX_ANSWER_BYTES + 1))).await;
-        let found = EvmRpc::new(&node.settings).unwrap().each("receipt", &[json!([0])]).await;
+        let found = rpc(&node).each("receipt", &[json!([0])]).await;
         assert!(matches!(found, Err(ChainError::TooLarge(_))), "{found:?}");
     }
 

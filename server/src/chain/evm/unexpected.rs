@@ -88,8 +88,8 @@ fn known_payment(
 }
 
 impl EvmReader {
-    /// Known tokens of a chain whose own coin is what is paid with. Receipts that make no sense are logged
-    /// and hold nobody up: payments of the network do not need them.
+    /// Known tokens of a chain whose own coin is what is paid with. Receipts that make no sense, or are not
+    /// given after some tries, are logged and hold nobody up: payments of the network do not need them.
     pub(super) async fn known_tokens(
         &self,
         block: &Transactions<'_>,
@@ -100,11 +100,12 @@ impl EvmReader {
             return Ok(Vec::new());
         }
         match self.logged_tokens(block, known, watch).await {
-            Err(
-                error @ (ChainError::Invalid(_)
-                | ChainError::TooLarge(_)
-                | ChainError::Unsupported(_)),
-            ) => {
+            Err(error @ ChainError::Transient(_))
+                if !self.unread_receipts.is_given_up(block.hash) =>
+            {
+                Err(error)
+            }
+            Err(error) => {
                 tracing::error!(block = %block.hash, %error, "known tokens not read");
                 Ok(Vec::new())
             }

@@ -10,6 +10,7 @@ use super::*;
 use crate::chain::ChainReader as _;
 use crate::chain::bitcoin::fake_node::FakeNode;
 use crate::chain::evm::EvmSettings;
+use crate::chain::evm::calls::TRACE_TRIES_MAX;
 use crate::chain::evm::matching::TRANSFER_TOPIC;
 
 const PAYER: &str = "0x1111111111111111111111111111111111111111";
@@ -122,4 +123,33 @@ async fn on_bnb_smart_chain_only_its_usdt_is_a_deposit() {
         ("a deposit", "l:0".to_owned(), 1),
     ];
     assert_eq!(found(Network::Bep20, told).await, expected);
+}
+
+/// Payments in ETH need no receipts but their own; those of a whole block may be more than a node gives.
+#[tokio::test]
+async fn receipts_that_are_never_given_hold_ether_up_for_some_tries_only() {
+    let block = json!({ "hash": hash(9), "parentHash": hash(8), "number": "0x5", "timestamp": "0x64",
+        "transactions": [{ "hash": hash(1), "from": PAYER, "to": OURS, "gas": "0x5208",
+            "nonce": "0x0", "value": "0x7", "input": "0x", "blockHash": hash(9),
+            "transactionIndex": "0x0" }] });
+    let node = FakeNode::answering(move |method, _| match method {
+        "eth_getBlockByNumber" => Ok(block.clone()),
+        "eth_getBlockReceipts" => Err((-32_000, "response size exceeded")),
+        "eth_getTransactionReceipt" => Ok(json!({ "transactionHash": hash(1), "status": "0x1",
+            "transactionIndex": "0x0", "blockHash": hash(9), "logs": [] })),
+        _ => Err((-32_601, "the method does not exist/is not available")),
+    })
+    .await;
+    let (chain, rpc) = (ChainKind::Mainnet, node.settings.clone());
+    let network = Network::Eth;
+    let settings = EvmSettings { network, chain, private_chain_id: None, contract: None, rpc };
+    let reader = EvmReader::new(&settings).unwrap();
+    let consumed = HashSet::new();
+    let watch = Watch { addresses: &Ours, consumed: &consumed };
+    for _ in 1..TRACE_TRIES_MAX {
+        let failure = reader.block_at(5, watch).await;
+        assert!(matches!(failure, Err(ChainError::Transient(_))), "{failure:?}");
+    }
+    let block = reader.block_at(5, watch).await.unwrap().unwrap();
+    assert_eq!((block.transfers.len(), block.unexpected.len()), (1, 0));
 }

@@ -232,7 +232,9 @@ async fn receipts_that_are_too_much_at_once_are_asked_for_one_by_one() {
         (200, text)
     })
     .await;
-    let block = read(&reader(&node), 59).await.unwrap().unwrap();
+    let settings = NodeSettings { timeout: Duration::from_secs(60), ..node.settings.clone() };
+    let reader = TronReader::new(ChainKind::Regtest, &settings, Env::system()).unwrap();
+    let block = read(&reader, 59).await.unwrap().unwrap();
     assert_eq!((block.transfers.len(), block.transfers[0].units), (1, 12_500_000));
 }
 

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use maud::Markup;
+use uuid::Uuid;
 
 use super::grpc::checkout::CheckoutApi;
 use super::grpc::sandbox::SandboxApi;
@@ -60,7 +61,7 @@ impl Pages {
 pub fn router(pages: Pages) -> Router {
     Router::new()
         .route("/pay/{id}", get(pay).fallback(other_method))
-        .route("/pay/{id}/", get(pay).fallback(other_method))
+        .route("/pay/{id}/", get(without_slash).fallback(other_method))
         .route("/assets/{name}", get(asset).fallback(other_method))
         .with_state(pages)
 }
@@ -74,6 +75,14 @@ pub fn errors_router(path: &str, errors: Markup) -> Router {
 /// What a page answers to all but GET and HEAD; axum adds the `Allow` header.
 async fn other_method() -> Response {
     page(StatusCode::METHOD_NOT_ALLOWED, checkout::notice(&texts::ONLY_READ))
+}
+
+/// Leads to the page: its own links are relative to its address without the slash.
+async fn without_slash(id: Result<Path<Uuid>, PathRejection>) -> Response {
+    let Ok(Path(id)) = id else {
+        return page(StatusCode::NOT_FOUND, checkout::notice(&texts::NOT_FOUND));
+    };
+    Redirect::permanent(&format!("../{id}")).into_response()
 }
 
 async fn pay(

@@ -2,20 +2,27 @@
 //! now. Under the scanner's fence, some blocks a tick, each part with its progress in one transaction.
 //! Not here: who asked (`usecase::rescan_blocks`).
 
+use std::time::Duration;
+
 use anyhow::anyhow;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use uuid::Uuid;
 
 use super::{BLOCKS_AHEAD_MAX, BLOCKS_PER_TICK_MAX, Scanner};
 use crate::chain::{Block, ChainError, Watch};
+use crate::domain::time::Micros;
 use crate::store::cursor::{self, Cursor};
 use crate::store::deposits::{self, Recorded};
 use crate::store::rescans::{self, Rescan};
+use crate::store::waiting_deposits;
 use crate::worker::{Step, arrivals};
 
 /// Turns in a row in which a rescan may get no further before it fails, half a minute as configured by
 /// default: a fork may be under way, or a node limit us. Pruned blocks never come, and others wait.
 const TURNS_WITHOUT_PROGRESS_MAX: u32 = 60;
+/// Where turns take long, so many of them and that time are enough.
+const SLOW_TURNS_WITHOUT_PROGRESS_MAX: u32 = 3;
+const SECONDS_WITHOUT_PROGRESS_MAX: u64 = 30;
 
 /// Where a rescan got no further.
 #[derive(Debug)]
@@ -23,6 +30,7 @@ pub(super) struct Stuck {
     id: Uuid,
     next_height: u64,
     turns: u32,
+    since: Micros,
 }
 
 impl Scanner {
@@ -38,7 +46,7 @@ impl Scanner {
             // A fork undid what was to be read again; it is scanned anew first.
             return Ok(Step::Idle);
         }
-        let consumed = deposits::waiting_outpoints(&self.db, self.network).await?;
+        let consumed = waiting_deposits::outpoints(&self.db, self.network).await?;
         let addresses = self.addresses();
         let watch = Watch { addresses: &addresses, consumed: &consumed };
         let blocks = match self.read_again(rescan.next_height, last, watch).await {
@@ -57,9 +65,14 @@ impl Scanner {
         let Rescan { id, next_height, .. } = *rescan;
         let before =
             self.stuck_rescan.take().filter(|at| (at.id, at.next_height) == (id, next_height));
-        let turns = before.map_or(0, |at| at.turns) + 1;
-        if matches!(error, ChainError::Transient(_)) && turns < TURNS_WITHOUT_PROGRESS_MAX {
-            self.stuck_rescan = Some(Stuck { id, next_height, turns });
+        let now = self.env.system_now();
+        let turns = before.as_ref().map_or(0, |at| at.turns) + 1;
+        let since = before.map_or(now, |at| at.since);
+        let is_long = now.since(since) >= Duration::from_secs(SECONDS_WITHOUT_PROGRESS_MAX);
+        let is_enough = turns >= TURNS_WITHOUT_PROGRESS_MAX
+            || (is_long && turns >= SLOW_TURNS_WITHOUT_PROGRESS_MAX);
+        if matches!(error, ChainError::Transient(_)) && !is_enough {
+            self.stuck_rescan = Some(Stuck { id, next_height, turns, since });
             return Err(anyhow!(error).context("rescan"));
         }
         let unit = self.db.begin("fail_rescan").await?;
@@ -127,11 +140,13 @@ impl Scanner {
         {
             return Ok(Step::Idle);
         }
-        let (mut changed, mut new) = (0, Vec::new());
+        let (mut changed, mut new, mut ownerless) = (0, Vec::new(), Vec::new());
         for (block, arrived) in blocks.iter().zip(&all) {
             for deposit in &arrived.deposits {
                 let recorded = deposits::record(&unit, self.network, deposit).await?;
-                changed += u64::from(recorded == Recorded::Changed);
+                let is_change = matches!(recorded, Recorded::Changed | Recorded::Ownerless);
+                changed += u64::from(is_change);
+                ownerless.extend((recorded == Recorded::Ownerless).then_some(deposit));
             }
             new.extend(arrivals::record(&unit, self.network, &arrived.unexpected).await?);
             self.replace(&unit, block).await?;
@@ -142,6 +157,7 @@ impl Scanner {
         }
         unit.commit().await?;
         arrivals::tell(self.network, &new);
+        arrivals::tell_ownerless(self.network, &ownerless);
         if changed > 0 {
             tracing::warn!(network = %self.network, id = %rescan.id, changed, "rescan found deposits");
             self.signals.scanned(self.network).notify_one();

@@ -76,4 +76,9 @@ async fn what_was_final_stays_so_where_a_node_does_not_say_what_is() {
     world.quiet_blocks(1);
     world.read().await;
     assert_eq!(finality(world.cursor().await), said);
+    world.chain.undo_above(height - 1);
+    world.quiet_blocks(3);
+    world.read().await;
+    let (finalized, _) = finality(world.cursor().await);
+    assert_eq!(finalized, Some(height - 1), "nobody called the blocks of the fork final");
 }
