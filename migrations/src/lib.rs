@@ -14,6 +14,7 @@ mod m0008_reconciliation;
 mod m0009_looked_at;
 mod m0010_asked_finality;
 mod m0011_due_deliveries;
+mod m0012_deposits_by_the_thousand;
 
 use sea_orm_migration::prelude::*;
 
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_looked_at::Migration),
             Box::new(m0010_asked_finality::Migration),
             Box::new(m0011_due_deliveries::Migration),
+            Box::new(m0012_deposits_by_the_thousand::Migration),
         ]
     }
 }

@@ -15,10 +15,11 @@ use crate::domain::deposit::{Deposit, DepositState, is_delta};
 use crate::domain::policy::Finality;
 use crate::domain::time::Micros;
 
-/// Deposits of an invoice after which parts of less than a thousandth of it are taken for it no more: on
-/// some chains thousands cost a dollar, and an invoice is read with all of its deposits.
+/// Deposits of an invoice, whatever became of them, after which parts of less than a thousandth of it are
+/// taken for it no more, and none that waits: on some chains thousands cost a dollar, and an invoice is read
+/// with all of its deposits.
 pub const SMALL_PARTS_MAX: u32 = 1_000;
-/// Deposits of an invoice, however large.
+/// Deposits of an invoice that are in blocks, however large.
 pub const PARTS_MAX: u32 = 2_000;
 /// Invoices or transactions that one statement names.
 pub(super) const IDS_PER_STATEMENT_MAX: usize = 500;
@@ -106,7 +107,8 @@ struct ExistingRow {
 #[derive(FromQueryResult)]
 struct PartsRow {
     amount: String,
-    parts: i64,
+    all_parts: i64,
+    included: i64,
 }
 
 /// A deposit's columns; every query of deposits selects these.
@@ -227,19 +229,21 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
     Ok(if is_owned { Recorded::Changed } else { Recorded::Ownerless })
 }
 
-/// Whether one more part is taken for its invoice. What was replaced takes no room: nobody keeps a payment
-/// out by promises.
+/// Whether one more part is taken for its invoice. Only what is in a block keeps out a part that is not
+/// small: nobody keeps a payment out by promises.
 async fn has_room(unit: &UnitOfWork, invoice_id: Uuid, part: u128) -> Result<bool> {
     let sql = format!(
-        "SELECT i.amount_base AS amount, (SELECT COUNT(*) FROM
-            (SELECT 1 AS one FROM deposit WHERE invoice_id = $1 AND state IN ('seen', 'included')
-             LIMIT {PARTS_MAX}) AS counted) AS parts
+        "SELECT i.amount_base AS amount,
+            (SELECT COUNT(*) FROM (SELECT 1 AS one FROM deposit
+                WHERE invoice_id = $1 LIMIT {SMALL_PARTS_MAX}) AS a) AS all_parts,
+            (SELECT COUNT(*) FROM (SELECT 1 AS one FROM deposit
+                WHERE invoice_id = $1 AND state = 'included' LIMIT {PARTS_MAX}) AS b) AS included
          FROM invoice i WHERE i.id = $1"
     );
     let row: Option<PartsRow> = one(unit.db(), &sql, vec![invoice_id.into()]).await?;
-    let Some(PartsRow { amount, parts }) = row else { return Ok(true) };
+    let Some(PartsRow { amount, all_parts, included }) = row else { return Ok(true) };
     let is_small = part < units(&amount)? / u128::from(SMALL_PARTS_MAX);
-    Ok(parts < i64::from(if is_small { SMALL_PARTS_MAX } else { PARTS_MAX }))
+    Ok(included < i64::from(PARTS_MAX) && !(is_small && all_parts >= i64::from(SMALL_PARTS_MAX)))
 }
 
 /// Writes down what the transaction consumes: thousands of outpoints, if somebody likes.

@@ -6,10 +6,16 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::deposits::{FoundDeposit, IDS_PER_STATEMENT_MAX};
+use super::deposits::{FoundDeposit, IDS_PER_STATEMENT_MAX, SMALL_PARTS_MAX};
 use super::{Db, Result, all, places};
 use crate::domain::amount::stored;
 use crate::domain::asset::Network;
+
+/// What waits is little beside what was: begin with it. SQLite takes all that is of one network, or in one
+/// state, for a few rows; what it cannot look up is no way to begin (`|| ''`).
+const OUTPOINTS: &str = "SELECT DISTINCT n.outpoint FROM deposit d
+    JOIN deposit_input n ON n.network || '' = d.network AND n.txid = d.txid
+    WHERE d.network = $1 AND d.state = 'seen'";
 
 #[derive(FromQueryResult)]
 struct TxidRow {
@@ -35,16 +41,15 @@ struct WaitingRow {
     amount: String,
 }
 
+#[derive(FromQueryResult)]
+struct PartsRow {
+    invoice_id: Uuid,
+    parts: i64,
+}
+
 /// What waiting deposits consume: whoever consumes the same replaces them.
 pub async fn outpoints(db: &Db, network: Network) -> Result<HashSet<String>> {
-    let rows: Vec<OutpointRow> = all(
-        db.reader(),
-        "SELECT DISTINCT n.outpoint FROM deposit d
-         JOIN deposit_input n ON n.network = d.network AND n.txid = d.txid
-         WHERE d.network = $1 AND d.state = 'seen'",
-        vec![network.as_str().into()],
-    )
-    .await?;
+    let rows: Vec<OutpointRow> = all(db.reader(), OUTPOINTS, vec![network.as_str().into()]).await?;
     Ok(rows.into_iter().map(|row| row.outpoint).collect())
 }
 
@@ -64,7 +69,8 @@ pub async fn known_txids(db: &Db, network: Network, txids: &[String]) -> Result<
     Ok(found)
 }
 
-/// Of what was found waiting, that which is not written down so already: all of it is found at each look.
+/// Of what was found waiting, that which is not written down so already, all of it being found at each look,
+/// and that an invoice has room for: what waits is a promise, and is found in its block if it is kept.
 pub async fn news(
     db: &Db,
     network: Network,
@@ -77,7 +83,7 @@ pub async fn news(
     for chunk in txids.chunks(IDS_PER_STATEMENT_MAX) {
         let sql = format!(
             "SELECT txid, ordinal, address_id, amount FROM deposit
-             WHERE network = $1 AND state = 'seen' AND txid IN ({})",
+             WHERE network = $1 AND txid IN ({}) AND state || '' = 'seen'",
             places(chunk.len(), 1)
         );
         let mut values = vec![network.as_str().into()];
@@ -91,7 +97,33 @@ pub async fn news(
         let amount = stored(one.units);
         known.contains(&(one.txid.clone(), one.ordinal.clone(), one.address_id, amount))
     };
-    Ok(found.into_iter().filter(|one| !is_known(one)).collect())
+    let mut news: Vec<FoundDeposit> = found.into_iter().filter(|one| !is_known(one)).collect();
+    let mut parts = parts_of(db, &news).await?;
+    news.retain(|one| {
+        let Some(parts) = one.invoice_id.and_then(|id| parts.get_mut(&id)) else { return true };
+        *parts += 1;
+        *parts <= i64::from(SMALL_PARTS_MAX)
+    });
+    Ok(news)
+}
+
+/// How many deposits the invoices of these have.
+async fn parts_of(db: &Db, found: &[FoundDeposit]) -> Result<HashMap<Uuid, i64>> {
+    let mut invoices: Vec<Uuid> = found.iter().filter_map(|one| one.invoice_id).collect();
+    invoices.sort_unstable();
+    invoices.dedup();
+    let mut parts: HashMap<Uuid, i64> = invoices.iter().map(|id| (*id, 0)).collect();
+    for chunk in invoices.chunks(IDS_PER_STATEMENT_MAX) {
+        let sql = format!(
+            "SELECT invoice_id, COUNT(*) AS parts FROM deposit WHERE invoice_id IN ({})
+             GROUP BY invoice_id",
+            places(chunk.len(), 0)
+        );
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        let rows: Vec<PartsRow> = all(db.reader(), &sql, values).await?;
+        parts.extend(rows.into_iter().map(|row| (row.invoice_id, row.parts)));
+    }
+    Ok(parts)
 }
 
 /// By which transactions of waiting deposits these outpoints are consumed.
@@ -105,7 +137,7 @@ pub async fn consumers(
         let sql = format!(
             "SELECT DISTINCT n.outpoint, n.txid FROM deposit_input n
              JOIN deposit d ON d.network = n.network AND d.txid = n.txid
-             WHERE n.network = $1 AND d.state = 'seen' AND n.outpoint IN ({})",
+             WHERE n.network = $1 AND n.outpoint IN ({}) AND d.state || '' = 'seen'",
             places(chunk.len(), 1)
         );
         let mut values = vec![network.as_str().into()];
@@ -116,4 +148,31 @@ pub async fn consumers(
         }
     }
     Ok(consumers)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use super::*;
+
+    #[derive(FromQueryResult)]
+    struct PlanRow {
+        detail: String,
+    }
+
+    #[tokio::test]
+    async fn a_look_at_what_waits_reads_no_history_on_sqlite() {
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", home.path().join("ledger.sqlite").display());
+        let db = Db::open(&url, 1).await.unwrap();
+        db.migrate().await.unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN {OUTPOINTS}");
+        let plan: Vec<PlanRow> = all(db.reader(), &sql, vec!["ltc".into()]).await.unwrap();
+        let plan: Vec<&str> = plan.iter().map(|row| row.detail.as_str()).collect();
+        assert!(
+            plan[0].starts_with("SEARCH d ") && plan[0].contains("(network=? AND state=?"),
+            "{plan:?}"
+        );
+        assert!(plan[1].starts_with("SEARCH n ") && plan[1].contains("(txid=?"), "{plan:?}");
+    }
 }

@@ -197,10 +197,15 @@ pub fn tell(network: Network, new: &[&FoundUnexpected]) {
 }
 
 /// Says which deposits belong to no invoice: of an address that was taken out of use, whose invoice a
-/// restored database lacks, or whose invoice was paid in so many parts that no more are taken for it.
+/// restored database lacks, or whose invoice was paid in so many parts that no more are taken for it. Of
+/// the last, which anybody can make many of, the largest are named.
 pub fn tell_ownerless(network: Network, deposits: &[&FoundDeposit]) {
-    let more = deposits.len().saturating_sub(LINES_MAX);
-    for deposit in deposits.iter().take(LINES_MAX) {
+    let (mut parts, of_none): (Vec<&FoundDeposit>, Vec<&FoundDeposit>) =
+        deposits.iter().partition(|deposit| deposit.invoice_id.is_some());
+    parts.sort_by_key(|deposit| std::cmp::Reverse(deposit.units));
+    let more = parts.len().saturating_sub(LINES_MAX);
+    parts.truncate(LINES_MAX);
+    for deposit in of_none.into_iter().chain(parts) {
         tracing::error!(
             alarm = "deposit_without_invoice",
             %network,

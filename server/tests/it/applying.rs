@@ -142,6 +142,24 @@ async fn tiny_parts_by_the_thousand_leave_room_for_the_payment() {
     assert!(alarms::raised("deposit_without_invoice", &invoice.id.to_string()));
 }
 
+/// What is promised and taken back costs nobody anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promises_by_the_thousand_keep_no_payment_out() {
+    let mut story = Story::new().await;
+    let invoice = story.invoice().await;
+    let part = invoice.terms.amount_units / 500;
+    let promised = vec![(invoice.address_text.clone(), part); 2_005];
+    let txid = story.chain.pay(&promised).await.unwrap();
+    story.judge().await;
+    assert_eq!(story.balance().await, (0, 1_000 * part), "no more of what is not in a block");
+    story.chain.evict(&txid).await.unwrap();
+    let units = story.pay(&invoice, 1, 1).await;
+    story.chain.mine(6).await.unwrap();
+    story.judge().await;
+    assert_eq!(story.stands(&invoice).await.0, Status::Confirmed);
+    assert_eq!(story.balance().await.0, units);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_that_is_never_mined_is_judged_once_while_the_others_deepen() {
     let mut story = Story::new().await;

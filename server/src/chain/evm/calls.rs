@@ -22,8 +22,8 @@ const PLAIN_TRANSFER_GAS: u64 = 21_000;
 /// How often a block's calls are asked for while the node does not answer in time, or not at all. A
 /// transaction can be made to be too much for any tracer, and must not stop the reading of the chain.
 pub(super) const TRACE_TRIES_MAX: u32 = 5;
-/// Blocks whose failures are remembered: more than are ever read side by side.
-const FAILED_BLOCKS_MAX: usize = 16;
+/// Blocks whose failures are remembered: more than are asked for before the first failure is heard of.
+const FAILED_BLOCKS_MAX: usize = 128;
 /// A node that told no calls is asked again at each block that is a multiple of this, about hourly.
 const ASKED_AGAIN_BLOCKS: u64 = 300;
 
@@ -87,16 +87,18 @@ impl CallsAsked {
 }
 
 impl Failures {
-    /// Counts one more failure of a block; whether it was the last try.
-    pub fn is_given_up(&self, block: B256) -> bool {
+    /// Counts one more failure of a block; whether it was the last of `tries`.
+    pub fn is_given_up(&self, block: B256, tries_max: u32) -> bool {
         let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = failed.iter().position(|(hash, _)| *hash == block);
         let tries = at.map_or(1, |at| failed.remove(at).1.saturating_add(1));
         if failed.len() == FAILED_BLOCKS_MAX {
             failed.remove(0);
         }
-        failed.push((block, tries));
-        tries >= TRACE_TRIES_MAX
+        if tries < tries_max {
+            failed.push((block, tries));
+        }
+        tries >= tries_max
     }
 }
 
@@ -131,7 +133,9 @@ impl EvmReader {
             _ => false,
         };
         match found {
-            Err(error) if is_passing && !self.calls.failed.is_given_up(block.hash) => {
+            Err(error)
+                if is_passing && !self.calls.failed.is_given_up(block.hash, TRACE_TRIES_MAX) =>
+            {
                 Err(meaning(error))
             }
             Err(error) => {

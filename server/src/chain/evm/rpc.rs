@@ -86,15 +86,21 @@ impl EvmRpc {
         params: &[Value],
         answers: Vec<Result<Answer, NodeError>>,
     ) -> Result<Vec<Result<Answer, NodeError>>, ChainError> {
-        let is_batch = params.len() > 1;
+        let is_cut = |answer: &Result<Answer, NodeError>| {
+            let error = answer.as_ref().err();
+            error.is_some_and(|error| code::TOO_MUCH_IN_BATCH.contains(&error.code))
+        };
+        // Who says the same of one alone means that we ask too often.
+        let mut may_help = params.len() > 1;
         let mut whole = Vec::with_capacity(answers.len());
         for (one, answer) in params.iter().zip(answers) {
-            whole.push(match answer {
-                Err(error) if is_batch && code::TOO_MUCH_IN_BATCH.contains(&error.code) => {
-                    self.alone(method, one).await?
-                }
-                answer => answer,
-            });
+            if !(may_help && is_cut(&answer)) {
+                whole.push(answer);
+                continue;
+            }
+            let again = self.alone(method, one).await?;
+            may_help = !is_cut(&again);
+            whole.push(again);
         }
         Ok(whole)
     }

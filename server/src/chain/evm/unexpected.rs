@@ -14,6 +14,9 @@ use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
 use crate::domain::unexpected::{KnownCoin, known_coins};
 
+/// How often a block's receipts are asked for, half a minute by default, where payments do not need them.
+pub(super) const RECEIPTS_TRIES_MAX: u32 = 60;
+
 /// What is known on one chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KnownCoins {
@@ -101,12 +104,14 @@ impl EvmReader {
         }
         match self.logged_tokens(block, known, watch).await {
             Err(error @ ChainError::Transient(_))
-                if !self.unread_receipts.is_given_up(block.hash) =>
+                if !self.unread_receipts.is_given_up(block.hash, RECEIPTS_TRIES_MAX) =>
             {
                 Err(error)
             }
             Err(error) => {
-                tracing::error!(block = %block.hash, %error, "known tokens not read");
+                let network = self.parameters.network;
+                tracing::error!(alarm = "other_coins_not_read", %network, height = block.number, %error,
+                    "other coins in a block are not looked for: have it read again");
                 Ok(Vec::new())
             }
             found => found,

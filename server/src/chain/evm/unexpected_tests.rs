@@ -10,7 +10,6 @@ use super::*;
 use crate::chain::ChainReader as _;
 use crate::chain::bitcoin::fake_node::FakeNode;
 use crate::chain::evm::EvmSettings;
-use crate::chain::evm::calls::TRACE_TRIES_MAX;
 use crate::chain::evm::matching::TRANSFER_TOPIC;
 
 const PAYER: &str = "0x1111111111111111111111111111111111111111";
@@ -146,7 +145,7 @@ async fn receipts_that_are_never_given_hold_ether_up_for_some_tries_only() {
     let reader = EvmReader::new(&settings).unwrap();
     let consumed = HashSet::new();
     let watch = Watch { addresses: &Ours, consumed: &consumed };
-    for _ in 1..TRACE_TRIES_MAX {
+    for _ in 1..RECEIPTS_TRIES_MAX {
         let failure = reader.block_at(5, watch).await;
         assert!(matches!(failure, Err(ChainError::Transient(_))), "{failure:?}");
     }
