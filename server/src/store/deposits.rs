@@ -15,12 +15,12 @@ use crate::domain::deposit::{Deposit, DepositState, is_delta};
 use crate::domain::policy::Finality;
 use crate::domain::time::Micros;
 
-/// Deposits of an invoice, whatever became of them, after which parts of less than a thousandth of it are
-/// taken for it no more, and none that waits: on some chains thousands cost a dollar, and an invoice is read
-/// with all of its deposits.
-pub const SMALL_PARTS_MAX: u32 = 1_000;
-/// Deposits of an invoice that are in blocks, however large.
-pub const PARTS_MAX: u32 = 2_000;
+/// Deposits of an invoice that are in blocks, however large: on some chains thousands cost a dollar, and an
+/// invoice is read with all of its deposits.
+const PARTS_MAX: i64 = 2_000;
+/// Deposits of an invoice, whatever became of them, after which a part is taken for it no more if it is less
+/// than a thousandth of what is asked.
+const SMALL_PARTS_MAX: i64 = 1_000;
 /// Invoices or transactions that one statement names.
 pub(super) const IDS_PER_STATEMENT_MAX: usize = 500;
 
@@ -107,7 +107,11 @@ struct ExistingRow {
 #[derive(FromQueryResult)]
 struct PartsRow {
     amount: String,
-    all_parts: i64,
+    parts: i64,
+}
+
+#[derive(FromQueryResult)]
+struct CountRow {
     included: i64,
 }
 
@@ -187,7 +191,7 @@ impl DepositRow {
 /// Writes down a found transfer: a new row, a change of place of a known one, or, where the same
 /// transaction and ordinal mean something else now, the next generation. One in a block whose balances
 /// were reconciled already is part of a delta, and is not written: it would count twice. What an invoice
-/// has no room for ([`SMALL_PARTS_MAX`]) is written down without it.
+/// has no room for (see [`PARTS_MAX`]) is written down without it.
 pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -> Result<Recorded> {
     let existing: Option<ExistingRow> = one(
         unit.db(),
@@ -229,21 +233,41 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
     Ok(if is_owned { Recorded::Changed } else { Recorded::Ownerless })
 }
 
+/// How many deposits an invoice may have, whatever became of them, when a part of this size is written down
+/// that waits. What waits is a promise, which costs the less the smaller it is: those of the size of payments
+/// have room of their own.
+pub(super) const fn promises_max(part: u128, asked: u128) -> i64 {
+    if part < asked / 1_000 {
+        SMALL_PARTS_MAX
+    } else if part < asked / 10 {
+        2 * SMALL_PARTS_MAX
+    } else {
+        3 * SMALL_PARTS_MAX
+    }
+}
+
 /// Whether one more part is taken for its invoice. Only what is in a block keeps out a part that is not
 /// small: nobody keeps a payment out by promises.
 async fn has_room(unit: &UnitOfWork, invoice_id: Uuid, part: u128) -> Result<bool> {
     let sql = format!(
-        "SELECT i.amount_base AS amount,
-            (SELECT COUNT(*) FROM (SELECT 1 AS one FROM deposit
-                WHERE invoice_id = $1 LIMIT {SMALL_PARTS_MAX}) AS a) AS all_parts,
-            (SELECT COUNT(*) FROM (SELECT 1 AS one FROM deposit
-                WHERE invoice_id = $1 AND state = 'included' LIMIT {PARTS_MAX}) AS b) AS included
+        "SELECT i.amount_base AS amount, (SELECT COUNT(*) FROM
+            (SELECT 1 AS one FROM deposit WHERE invoice_id = $1 LIMIT {SMALL_PARTS_MAX}) AS a) AS parts
          FROM invoice i WHERE i.id = $1"
     );
     let row: Option<PartsRow> = one(unit.db(), &sql, vec![invoice_id.into()]).await?;
-    let Some(PartsRow { amount, all_parts, included }) = row else { return Ok(true) };
-    let is_small = part < units(&amount)? / u128::from(SMALL_PARTS_MAX);
-    Ok(included < i64::from(PARTS_MAX) && !(is_small && all_parts >= i64::from(SMALL_PARTS_MAX)))
+    let Some(PartsRow { amount, parts }) = row else { return Ok(true) };
+    if parts < SMALL_PARTS_MAX {
+        return Ok(true);
+    }
+    if part < units(&amount)? / 1_000 {
+        return Ok(false);
+    }
+    let sql = format!(
+        "SELECT COUNT(*) AS included FROM (SELECT 1 AS one FROM deposit
+            WHERE invoice_id = $1 AND state = 'included' LIMIT {PARTS_MAX}) AS a"
+    );
+    let row: Option<CountRow> = one(unit.db(), &sql, vec![invoice_id.into()]).await?;
+    Ok(row.is_none_or(|row| row.included < PARTS_MAX))
 }
 
 /// Writes down what the transaction consumes: thousands of outpoints, if somebody likes.

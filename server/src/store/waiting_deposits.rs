@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::deposits::{FoundDeposit, IDS_PER_STATEMENT_MAX, SMALL_PARTS_MAX};
-use super::{Db, Result, all, places};
+use super::deposits::{FoundDeposit, IDS_PER_STATEMENT_MAX, promises_max};
+use super::{Db, Result, all, places, units};
 use crate::domain::amount::stored;
 use crate::domain::asset::Network;
 
@@ -43,7 +43,8 @@ struct WaitingRow {
 
 #[derive(FromQueryResult)]
 struct PartsRow {
-    invoice_id: Uuid,
+    id: Uuid,
+    asked: String,
     parts: i64,
 }
 
@@ -98,30 +99,38 @@ pub async fn news(
         known.contains(&(one.txid.clone(), one.ordinal.clone(), one.address_id, amount))
     };
     let mut news: Vec<FoundDeposit> = found.into_iter().filter(|one| !is_known(one)).collect();
+    // The largest first: they are the likeliest to be the payment.
+    news.sort_by_key(|one| std::cmp::Reverse(one.units));
     let mut parts = parts_of(db, &news).await?;
     news.retain(|one| {
-        let Some(parts) = one.invoice_id.and_then(|id| parts.get_mut(&id)) else { return true };
-        *parts += 1;
-        *parts <= i64::from(SMALL_PARTS_MAX)
+        let Some((asked, parts)) = one.invoice_id.and_then(|id| parts.get_mut(&id)) else {
+            return true;
+        };
+        let has_room = *parts < promises_max(one.units, *asked);
+        *parts += i64::from(has_room);
+        has_room
     });
     Ok(news)
 }
 
-/// How many deposits the invoices of these have.
-async fn parts_of(db: &Db, found: &[FoundDeposit]) -> Result<HashMap<Uuid, i64>> {
+/// What the invoices of these ask for, and how many deposits they have.
+async fn parts_of(db: &Db, found: &[FoundDeposit]) -> Result<HashMap<Uuid, (u128, i64)>> {
     let mut invoices: Vec<Uuid> = found.iter().filter_map(|one| one.invoice_id).collect();
     invoices.sort_unstable();
     invoices.dedup();
-    let mut parts: HashMap<Uuid, i64> = invoices.iter().map(|id| (*id, 0)).collect();
+    let mut parts = HashMap::new();
     for chunk in invoices.chunks(IDS_PER_STATEMENT_MAX) {
         let sql = format!(
-            "SELECT invoice_id, COUNT(*) AS parts FROM deposit WHERE invoice_id IN ({})
-             GROUP BY invoice_id",
+            "SELECT i.id, i.amount_base AS asked,
+                (SELECT COUNT(*) FROM deposit d WHERE d.invoice_id = i.id) AS parts
+             FROM invoice i WHERE i.id IN ({})",
             places(chunk.len(), 0)
         );
         let values = chunk.iter().map(|id| (*id).into()).collect();
         let rows: Vec<PartsRow> = all(db.reader(), &sql, values).await?;
-        parts.extend(rows.into_iter().map(|row| (row.invoice_id, row.parts)));
+        for PartsRow { id, asked, parts: count } in rows {
+            parts.insert(id, (units(&asked)?, count));
+        }
     }
     Ok(parts)
 }

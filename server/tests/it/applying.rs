@@ -151,9 +151,15 @@ async fn promises_by_the_thousand_keep_no_payment_out() {
     let promised = vec![(invoice.address_text.clone(), part); 2_005];
     let txid = story.chain.pay(&promised).await.unwrap();
     story.judge().await;
-    assert_eq!(story.balance().await, (0, 1_000 * part), "no more of what is not in a block");
+    assert_eq!(story.balance().await, (0, 2_000 * part), "no more of what is not in a block");
     story.chain.evict(&txid).await.unwrap();
     let units = story.pay(&invoice, 1, 1).await;
+    story.judge().await;
+    assert_eq!(
+        story.balance().await,
+        (0, 2_000 * part + units),
+        "a payment is shown when it is seen"
+    );
     story.chain.mine(6).await.unwrap();
     story.judge().await;
     assert_eq!(story.stands(&invoice).await.0, Status::Confirmed);

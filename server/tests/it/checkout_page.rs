@@ -86,8 +86,8 @@ async fn a_page_names_no_other_host_and_runs_nothing_inline() {
     let invoice = world.invoice().await;
     let page = payer.get(&format!("/pay/{}", invoice.id)).await.body;
     let slash = payer.request(Method::GET, &format!("/pay/{}/", invoice.id)).send().await.unwrap();
-    let there = slash.url().path().to_owned();
-    assert_eq!(there, format!("/pay/{}", invoice.id), "its links are relative to this");
+    let there = (slash.status().as_u16(), slash.url().path().to_owned());
+    assert_eq!(there, (200, format!("/pay/{}", invoice.id)), "its links are relative to this");
     let namespace = "xmlns=\"http://www.w3.org/2000/svg\"";
     assert!(!page.replace(namespace, "").contains("://"), "{page}");
     for inline in [" style=", " onclick=", " onload=", "<style", "javascript:"] {

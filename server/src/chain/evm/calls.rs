@@ -44,7 +44,7 @@ pub(super) struct CallsAsked {
     /// How the node tells what was called; `None` until it was asked.
     tracing: Mutex<Option<Tracing>>,
     /// Blocks about which it did not answer.
-    failed: Failures,
+    pub(super) failed: Failures,
 }
 
 /// How often something about a block was not answered, the newest failure last.
@@ -95,10 +95,13 @@ impl Failures {
         if failed.len() == FAILED_BLOCKS_MAX {
             failed.remove(0);
         }
-        if tries < tries_max {
-            failed.push((block, tries));
-        }
+        failed.push((block, tries));
         tries >= tries_max
+    }
+
+    /// Forgets a block that was read: whoever reads it again begins anew.
+    pub fn forget(&self, block: B256) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(hash, _)| *hash != block);
     }
 }
 

@@ -337,6 +337,8 @@ impl ChainReader for EvmReader {
                 (transfers, self.known_tokens(&block, watch).await?, may_hide)
             }
         };
+        self.calls.failed.forget(block.hash);
+        self.unread_receipts.forget(block.hash);
         let consumptions = consumptions(&block.transactions, watch.consumed);
         Ok(Some(FoundBlock { reference, transfers, unexpected, consumptions, may_hide_payments }))
     }

@@ -12,6 +12,7 @@ use crate::chain::bitcoin::fake_node::{Answer as NodeAnswer, FakeNode};
 use crate::chain::bitcoin::rpc::{MAX_ANSWER_BYTES, RpcSettings};
 use crate::chain::evm::calls::TRACE_TRIES_MAX;
 use crate::chain::evm::matching::TRANSFER_TOPIC;
+use crate::chain::evm::unexpected::RECEIPTS_TRIES_MAX;
 use crate::domain::address::ChainKind;
 
 const TOKEN: &str = "0x7070707070707070707070707070707070707070";
@@ -236,7 +237,7 @@ async fn receipts_that_payments_need_are_never_given_up() {
     })
     .await;
     let reader = reader(&node, Network::Bep20);
-    for _ in 0..2 * TRACE_TRIES_MAX {
+    for _ in 0..=RECEIPTS_TRIES_MAX {
         let failure = read_five(&reader).await;
         assert!(matches!(failure, Err(ChainError::Transient(_))), "{failure:?}");
     }

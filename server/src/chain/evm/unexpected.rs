@@ -14,8 +14,8 @@ use crate::domain::address::ChainKind;
 use crate::domain::asset::Network;
 use crate::domain::unexpected::{KnownCoin, known_coins};
 
-/// How often a block's receipts are asked for, half a minute by default, where payments do not need them.
-pub(super) const RECEIPTS_TRIES_MAX: u32 = 60;
+/// How often a block's receipts are asked for where payments do not need them.
+pub(super) const RECEIPTS_TRIES_MAX: u32 = 20;
 
 /// What is known on one chain.
 #[derive(Debug, Clone, PartialEq, Eq)]

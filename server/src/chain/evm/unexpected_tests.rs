@@ -10,6 +10,7 @@ use super::*;
 use crate::chain::ChainReader as _;
 use crate::chain::bitcoin::fake_node::FakeNode;
 use crate::chain::evm::EvmSettings;
+use crate::chain::evm::calls::TRACE_TRIES_MAX;
 use crate::chain::evm::matching::TRANSFER_TOPIC;
 
 const PAYER: &str = "0x1111111111111111111111111111111111111111";
@@ -124,20 +125,36 @@ async fn on_bnb_smart_chain_only_its_usdt_is_a_deposit() {
     assert_eq!(found(Network::Bep20, told).await, expected);
 }
 
-/// Payments in ETH need no receipts but their own; those of a whole block may be more than a node gives.
+/// Payments in ETH need no receipts but their own; those of a whole block may be more than a node gives, and
+/// so may what its transactions called.
 #[tokio::test]
 async fn receipts_that_are_never_given_hold_ether_up_for_some_tries_only() {
+    for (gas, silent, tries) in [
+        ("0x5208", "", RECEIPTS_TRIES_MAX),
+        // Calls are given up first, and not asked for again and again.
+        ("0xffff", "debug_traceBlockByHash", RECEIPTS_TRIES_MAX + TRACE_TRIES_MAX - 1),
+    ] {
+        held_up(gas, silent, tries).await;
+    }
+}
+
+/// A block that is read at the last of so many tries, by a node that does not answer one method.
+async fn held_up(gas: &str, silent: &'static str, tries: u32) {
     let block = json!({ "hash": hash(9), "parentHash": hash(8), "number": "0x5", "timestamp": "0x64",
-        "transactions": [{ "hash": hash(1), "from": PAYER, "to": OURS, "gas": "0x5208",
+        "transactions": [{ "hash": hash(1), "from": PAYER, "to": OURS, "gas": gas,
             "nonce": "0x0", "value": "0x7", "input": "0x", "blockHash": hash(9),
             "transactionIndex": "0x0" }] });
-    let node = FakeNode::answering(move |method, _| match method {
-        "eth_getBlockByNumber" => Ok(block.clone()),
-        "eth_getBlockReceipts" => Err((-32_000, "response size exceeded")),
-        "eth_getTransactionReceipt" => Ok(json!({ "transactionHash": hash(1), "status": "0x1",
+    let node = FakeNode::silent_to(
+        move |method| method == silent,
+        move |method, _| match method {
+            "eth_getBlockByNumber" => Ok(block.clone()),
+            "debug_traceBlockByNumber" => Ok(json!([])),
+            "eth_getBlockReceipts" => Err((-32_000, "response size exceeded")),
+            "eth_getTransactionReceipt" => Ok(json!({ "transactionHash": hash(1), "status": "0x1",
             "transactionIndex": "0x0", "blockHash": hash(9), "logs": [] })),
-        _ => Err((-32_601, "the method does not exist/is not available")),
-    })
+            _ => Err((-32_601, "the method does not exist/is not available")),
+        },
+    )
     .await;
     let (chain, rpc) = (ChainKind::Mainnet, node.settings.clone());
     let network = Network::Eth;
@@ -145,7 +162,7 @@ async fn receipts_that_are_never_given_hold_ether_up_for_some_tries_only() {
     let reader = EvmReader::new(&settings).unwrap();
     let consumed = HashSet::new();
     let watch = Watch { addresses: &Ours, consumed: &consumed };
-    for _ in 1..RECEIPTS_TRIES_MAX {
+    for _ in 1..tries {
         let failure = reader.block_at(5, watch).await;
         assert!(matches!(failure, Err(ChainError::Transient(_))), "{failure:?}");
     }
