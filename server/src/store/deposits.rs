@@ -18,8 +18,7 @@ use crate::domain::time::Micros;
 /// Deposits of an invoice that are in blocks, however large: on some chains thousands cost a dollar, and an
 /// invoice is read with all of its deposits.
 const PARTS_MAX: i64 = 2_000;
-/// Deposits of an invoice, whatever became of them, after which a part is taken for it no more if it is less
-/// than a thousandth of what is asked.
+/// Deposits of an invoice, whatever became of them, after which a small part is taken for it no more.
 const SMALL_PARTS_MAX: i64 = 1_000;
 /// Invoices or transactions that one statement names.
 pub(super) const IDS_PER_STATEMENT_MAX: usize = 500;
@@ -233,11 +232,16 @@ pub async fn record(unit: &UnitOfWork, network: Network, found: &FoundDeposit) -
     Ok(if is_owned { Recorded::Changed } else { Recorded::Ownerless })
 }
 
+/// Whether a part is less than a thousandth of what is asked.
+const fn is_small(part: u128, asked: u128) -> bool {
+    part < asked / 1_000
+}
+
 /// How many deposits an invoice may have, whatever became of them, when a part of this size is written down
 /// that waits. What waits is a promise, which costs the less the smaller it is: those of the size of payments
 /// have room of their own.
 pub(super) const fn promises_max(part: u128, asked: u128) -> i64 {
-    if part < asked / 1_000 {
+    if is_small(part, asked) {
         SMALL_PARTS_MAX
     } else if part < asked / 10 {
         2 * SMALL_PARTS_MAX
@@ -259,7 +263,7 @@ async fn has_room(unit: &UnitOfWork, invoice_id: Uuid, part: u128) -> Result<boo
     if parts < SMALL_PARTS_MAX {
         return Ok(true);
     }
-    if part < units(&amount)? / 1_000 {
+    if is_small(part, units(&amount)?) {
         return Ok(false);
     }
     let sql = format!(
